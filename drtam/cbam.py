@@ -1,0 +1,73 @@
+"""The convolutional block attention module (CBAM; Woo et al., ECCV 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from drtam.checks import check_feature, check_range
+
+
+@dataclass(frozen=True)
+class CBAMTrace:
+    """Everything that CBAM computed for one feature.
+
+    Attributes:
+        channel: (B, C), in (0, 1), the channel attention.
+        spatial_map: (B, H, W), in (0, 1), the spatial attention.
+        output: (B, C, H, W).
+    """
+
+    channel: Tensor
+    spatial_map: Tensor
+    output: Tensor
+
+    def attention(self) -> Tensor:
+        """The product of both gates: (B, C, H, W), in (0, 1)."""
+        return self.channel[:, :, None, None] * self.spatial_map[:, None]
+
+    def spatial(self) -> Tensor:
+        """The mean of ``attention()`` over C: (B, H, W), in (0, 1)."""
+        return self.channel.mean(1)[:, None, None] * self.spatial_map
+
+
+class CBAM(nn.Module):
+    """A channel gate, then a spatial gate with a 7x7 convolution.
+
+    Args:
+        channels: C, at least 1.
+        r: reduction ratio of the MLP, 1 to 128; the hidden width is max(1, C // r).
+
+    Raises:
+        ValueError: an argument is out of its range, or the input is not (B, C, H, W).
+    """
+
+    def __init__(self, channels: int, r: int = 16) -> None:
+        super().__init__()
+        check_range("channels", channels, 1)
+        check_range("r", r, 1, 128)
+        self.channels, self.r = channels, r
+        hidden = max(1, channels // r)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels)
+        )
+        self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The gated feature for X: both (B, C, H, W)."""
+        return self.trace(x).output
+
+    def trace(self, x: Tensor) -> CBAMTrace:
+        """Everything computed on the way from X (B, C, H, W) to the output."""
+        check_feature(x, self.channels)
+        channel = torch.sigmoid(self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3))))  # (B, C)
+        x = x * channel[:, :, None, None]
+        pooled = torch.stack((x.amax(1), x.mean(1)), dim=1)  # (B, 2, H, W)
+        gate = torch.sigmoid(self.norm(self.conv(pooled)))  # (B, 1, H, W)
+        return CBAMTrace(channel, gate[:, 0], x * gate)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, r={self.r}"

@@ -1,0 +1,74 @@
+"""Coordinate attention (CA; Hou et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from drtam.checks import check_feature, check_range
+
+
+@dataclass(frozen=True)
+class CATrace:
+    """Everything that coordinate attention computed for one feature.
+
+    Attributes:
+        h: (B, C, H), in (0, 1), the gate along the height.
+        w: (B, C, W), in (0, 1), the gate along the width.
+        output: (B, C, H, W).
+    """
+
+    h: Tensor
+    w: Tensor
+    output: Tensor
+
+    def attention(self) -> Tensor:
+        """The product of both gates: (B, C, H, W), in (0, 1)."""
+        return self.h[..., None] * self.w[:, :, None]
+
+    def spatial(self) -> Tensor:
+        """The mean of ``attention()`` over C: (B, H, W), in (0, 1)."""
+        return torch.einsum("bch,bcw->bhw", self.h, self.w) / self.h.shape[1]
+
+
+class CoordinateAttention(nn.Module):
+    """One gate along the height and one along the width, for each channel.
+
+    Args:
+        channels: C, at least 1.
+        r: reduction ratio, 1 to 128; the hidden width is max(8, C // r).
+
+    Raises:
+        ValueError: an argument is out of its range, or the input is not (B, C, H, W).
+    """
+
+    def __init__(self, channels: int, r: int = 32) -> None:
+        super().__init__()
+        check_range("channels", channels, 1)
+        check_range("r", r, 1, 128)
+        self.channels, self.r = channels, r
+        hidden = max(8, channels // r)
+        self.reduce = nn.Conv1d(channels, hidden, kernel_size=1)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.act = nn.Hardswish()
+        self.height = nn.Conv1d(hidden, channels, kernel_size=1)
+        self.width = nn.Conv1d(hidden, channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The gated feature for X: both (B, C, H, W)."""
+        return self.trace(x).output
+
+    def trace(self, x: Tensor) -> CATrace:
+        """Everything computed on the way from X (B, C, H, W) to the output."""
+        check_feature(x, self.channels)
+        pooled = torch.cat((x.mean(3), x.mean(2)), dim=2)  # (B, C, H + W)
+        mixed = self.act(self.norm(self.reduce(pooled)))  # (B, hidden, H + W)
+        height, width = x.shape[2], x.shape[3]
+        h = torch.sigmoid(self.height(mixed.narrow(2, 0, height)))  # (B, C, H)
+        w = torch.sigmoid(self.width(mixed.narrow(2, height, width)))  # (B, C, W)
+        return CATrace(h, w, x * h[..., None] * w[:, :, None])
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, r={self.r}"

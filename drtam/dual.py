@@ -1,0 +1,79 @@
+"""The dual rank-1 tensor attention module (DRTAM, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from drtam.checks import check_feature
+from drtam.descriptors import Descriptors
+from drtam.factors import Factors, combined_map, combined_terms
+from drtam.rank_one import RankOneAttention
+
+
+@dataclass(frozen=True)
+class DRTAMTrace:
+    """Everything that DRTAM computed for one feature.
+
+    Attributes:
+        descriptors: of the input X.
+        initial: factors of the initial map A_I.
+        residual: descriptors of X (1 - A_I) as Eqn 12-14 approximate them.
+        complement: factors of the complement map A_C.
+        output: (B, C, H, W), X_out.
+    """
+
+    descriptors: Descriptors
+    initial: Factors
+    residual: Descriptors
+    complement: Factors
+    output: Tensor
+
+    def attention(self) -> Tensor:
+        """A = A_I + (1 - A_I) A_C (Eqn 1): (B, C, H, W), in [0, 1]."""
+        return combined_map(self.initial, self.complement).clamp(0, 1)
+
+    def spatial(self) -> Tensor:
+        """The mean of A over C: (B, H, W), in [0, 1]."""
+        channel, spatial = combined_terms(self.initial, self.complement)
+        return torch.einsum("bk,bkhw->bhw", channel.mean(1), spatial).clamp(0, 1)
+
+
+class DRTAM(nn.Module):
+    """Recalibrates a feature with two complementary rank-1 attention maps (Eqn 1).
+
+    Args:
+        channels: C, at least 1.
+        s: S, chunks along H and along W, 1 to 16.
+        n: N, chunks along C, 1 to 64.
+        r: reduction ratio of the MLP that both maps share, 1 to 128.
+
+    Raises:
+        ValueError: an argument is out of its range, or the input is not (B, C, H, W).
+    """
+
+    def __init__(self, channels: int, s: int = 3, n: int = 1, r: int = 32) -> None:
+        super().__init__()
+        self.channels, self.s, self.n, self.r = channels, s, n, r
+        self.initial = RankOneAttention(channels, s=s, n=n, r=r)
+        self.complement = RankOneAttention(channels, s=s, n=n, r=r, mlp=self.initial.mlp)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X_out of Eqn 1 for X: both (B, C, H, W)."""
+        return self.trace(x).output
+
+    def trace(self, x: Tensor) -> DRTAMTrace:
+        """Everything computed on the way from X (B, C, H, W) to X_out."""
+        check_feature(x, self.channels)
+        descriptors = Descriptors.of(x)
+        initial = self.initial(descriptors)
+        residual = descriptors.residual(initial)
+        complement = self.complement(residual)
+        channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        output = x * combined_map(initial, complement, channels_last=channels_last)  # Eqn 1
+        return DRTAMTrace(descriptors, initial, residual, complement, output)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, s={self.s}, n={self.n}, r={self.r}"
