@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from drtam.base import AttentionModule
 from drtam.checks import check_feature, check_range
 
 
@@ -33,7 +34,7 @@ class CBAMTrace:
         return self.channel.mean(1)[:, None, None] * self.spatial_map
 
 
-class CBAM(nn.Module):
+class CBAM(AttentionModule):
     """A channel gate, then a spatial gate with a 7x7 convolution.
 
     Args:
@@ -56,12 +57,8 @@ class CBAM(nn.Module):
         self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
         self.norm = nn.BatchNorm2d(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The gated feature for X: both (B, C, H, W)."""
-        return self.trace(x).output
-
     def trace(self, x: Tensor) -> CBAMTrace:
-        """Everything computed on the way from X (B, C, H, W) to the output."""
+        """X (B, C, H, W) to the output, with every step on the way kept."""
         check_feature(x, self.channels)
         channel = torch.sigmoid(self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3))))  # (B, C)
         x = x * channel[:, :, None, None]
@@ -70,4 +67,5 @@ class CBAM(nn.Module):
         return CBAMTrace(channel, gate[:, 0], x * gate)
 
     def extra_repr(self) -> str:
+        """The hyper-parameters, for ``repr``."""
         return f"{self.channels}, r={self.r}"

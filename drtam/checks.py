@@ -15,7 +15,7 @@ def check_range(name: str, value: int, low: int, high: int | None = None) -> Non
 
 
 def check_feature(x: Tensor, channels: int) -> None:
-    """Raise ``ValueError`` unless ``x`` is a floating point (B, channels, H, W), none of them 0."""
+    """Raise ``ValueError`` unless ``x`` is a floating point, non-empty (B, channels, H, W)."""
     if x.dim() != 4:
         raise ValueError(f"x must have the shape (B, C, H, W), not {tuple(x.shape)}")
     if x.shape[1] != channels:

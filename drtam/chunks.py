@@ -28,7 +28,7 @@ def bounds(length: int, count: int) -> list[tuple[int, int]]:
     if (count - 1) * size < length:  # rule 1
         last = (count - 1) * size
         return [(i * size, size) for i in range(count - 1)] + [(last, length - last)]
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         raise ValueError(
             f"an axis of length {int(length)} in {count} chunks cannot be traced for other "
             "sizes: trace at a larger size, or export with torch.export "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from drtam.base import AttentionModule
 from drtam.checks import check_feature, check_range
 
 
@@ -33,7 +34,7 @@ class CATrace:
         return torch.einsum("bch,bcw->bhw", self.h, self.w) / self.h.shape[1]
 
 
-class CoordinateAttention(nn.Module):
+class CoordinateAttention(AttentionModule):
     """One gate along the height and one along the width, for each channel.
 
     Args:
@@ -56,12 +57,8 @@ class CoordinateAttention(nn.Module):
         self.height = nn.Conv1d(hidden, channels, kernel_size=1)
         self.width = nn.Conv1d(hidden, channels, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The gated feature for X: both (B, C, H, W)."""
-        return self.trace(x).output
-
     def trace(self, x: Tensor) -> CATrace:
-        """Everything computed on the way from X (B, C, H, W) to the output."""
+        """X (B, C, H, W) to the output, with every step on the way kept."""
         check_feature(x, self.channels)
         pooled = torch.cat((x.mean(3), x.mean(2)), dim=2)  # (B, C, H + W)
         mixed = self.act(self.norm(self.reduce(pooled)))  # (B, hidden, H + W)
@@ -71,4 +68,5 @@ class CoordinateAttention(nn.Module):
         return CATrace(h, w, x * h[..., None] * w[:, :, None])
 
     def extra_repr(self) -> str:
+        """The hyper-parameters, for ``repr``."""
         return f"{self.channels}, r={self.r}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from drtam.base import AttentionModule
 from drtam.checks import check_feature
 from drtam.descriptors import Descriptors
 from drtam.factors import Factors, combined_map, combined_terms
@@ -41,7 +42,7 @@ class DRTAMTrace:
         return torch.einsum("bk,bkhw->bhw", channel.mean(1), spatial).clamp(0, 1)
 
 
-class DRTAM(nn.Module):
+class DRTAM(AttentionModule):
     """Recalibrates a feature with two complementary rank-1 attention maps (Eqn 1).
 
     Args:
@@ -60,12 +61,8 @@ class DRTAM(nn.Module):
         self.initial = RankOneAttention(channels, s=s, n=n, r=r)
         self.complement = RankOneAttention(channels, s=s, n=n, r=r, mlp=self.initial.mlp)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """X_out of Eqn 1 for X: both (B, C, H, W)."""
-        return self.trace(x).output
-
     def trace(self, x: Tensor) -> DRTAMTrace:
-        """Everything computed on the way from X (B, C, H, W) to X_out."""
+        """X (B, C, H, W) to the output, with every step on the way kept."""
         check_feature(x, self.channels)
         descriptors = Descriptors.of(x)
         initial = self.initial(descriptors)
@@ -76,4 +73,5 @@ class DRTAM(nn.Module):
         return DRTAMTrace(descriptors, initial, residual, complement, output)
 
     def extra_repr(self) -> str:
+        """The hyper-parameters, for ``repr``."""
         return f"{self.channels}, s={self.s}, n={self.n}, r={self.r}"

@@ -52,8 +52,6 @@ def combined_map(initial: Factors, complement: Factors, *, channels_last: bool =
         (B, C, H, W), in [0, 1] up to rounding; its memory is laid out as asked for.
     """
     channel, spatial = combined_terms(initial, complement)
-    size = spatial.shape[2:]
-    if channels_last:
-        flat = spatial.flatten(2).mT @ channel.mT  # (B, HW, C)
-        return flat.mT.unflatten(2, size)
-    return (channel @ spatial.flatten(2)).unflatten(2, size)  # (B, C, H, W)
+    flat = spatial.flatten(2)  # (B, 3, HW)
+    product = (flat.mT @ channel.mT).mT if channels_last else channel @ flat  # (B, C, HW)
+    return product.reshape(*product.shape[:2], *spatial.shape[2:])

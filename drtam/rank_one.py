@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from drtam.checks import check_range
 from drtam.chunks import averages, bounds, maxima

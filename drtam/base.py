@@ -1,26 +1,20 @@
-"""Which attention modules there are, and where a network holds them."""
+"""What every attention module offers, so that any network that holds one can be explained."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from torch import Tensor, nn
 
-from drtam.cbam import CBAM
-from drtam.coordinate import CoordinateAttention
-from drtam.dual import DRTAM
-
-Attention: TypeAlias = DRTAM | CBAM | CoordinateAttention
-ATTENTIONS: dict[str, type[Attention]] = {"drtam": DRTAM, "cbam": CBAM, "ca": CoordinateAttention}
-
 
 class AttentionTrace(Protocol):
-    """What every trace offers, whichever module made it."""
+    """What a module computed for one feature X; the modules' own traces add the details."""
 
     @property
     def output(self) -> Tensor:
-        """(B, C, H, W): the input times ``attention()``."""
+        """(B, C, H, W): X times ``attention()``."""
 
     def attention(self) -> Tensor:
         """(B, C, H, W), in [0, 1]."""
@@ -29,7 +23,25 @@ class AttentionTrace(Protocol):
         """(B, H, W), in [0, 1]: the mean of ``attention()`` over C."""
 
 
-def attention_layers(model: nn.Module) -> dict[str, Attention]:
+class AttentionModule(nn.Module, ABC):
+    """A module that multiplies a feature with an attention map of the same shape."""
+
+    channels: int
+
+    @abstractmethod
+    def trace(self, x: Tensor) -> AttentionTrace:
+        """Everything computed on the way from X (B, C, H, W) to the output.
+
+        Raises:
+            ValueError: X is not a floating point (B, C, H, W).
+        """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The recalibrated feature for X: both (B, C, H, W)."""
+        return self.trace(x).output
+
+
+def attention_layers(model: nn.Module) -> dict[str, AttentionModule]:
     """The attention modules of a network by layer name, in the order of their registration.
 
     A layer is named after the module that holds its attention: ``layer3.5`` for
@@ -39,7 +51,7 @@ def attention_layers(model: nn.Module) -> dict[str, Attention]:
     found = {
         path: module
         for path, module in model.named_modules()
-        if isinstance(module, tuple(ATTENTIONS.values()))
+        if isinstance(module, AttentionModule)
     }
     holders = Counter(path.rpartition(".")[0] for path in found)
     names = {}
