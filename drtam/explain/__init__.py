@@ -1,0 +1,21 @@
+"""What a network with attention modules does with an image."""
+
+from drtam.explain.analysis import Analysis, LayerAnalysis, analyze, named_maps
+from drtam.explain.correlation import rank_correlation
+from drtam.explain.photo import PhotoError, Prepared, load_photo, prepare
+from drtam.explain.residual import ResidualCheck
+from drtam.explain.statistics import MapStatistics
+
+__all__ = [
+    "Analysis",
+    "LayerAnalysis",
+    "MapStatistics",
+    "PhotoError",
+    "Prepared",
+    "ResidualCheck",
+    "analyze",
+    "load_photo",
+    "named_maps",
+    "prepare",
+    "rank_correlation",
+]

@@ -1,0 +1,157 @@
+"""One photo, one forward and one backward pass: everything that the attention layers did."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from drtam.base import AttentionTrace, attention_layers
+from drtam.dual import DRTAMTrace
+from drtam.explain.recording import Record, evaluating, recording
+from drtam.explain.residual import ResidualCheck, check_residual
+from drtam.explain.statistics import MapStatistics
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LayerAnalysis:
+    """What one attention layer did.
+
+    Attributes:
+        trace: of the module; its output is empty in a compact analysis.
+        gradcam: (B, H, W), >= 0: Grad-CAM of the target at the module's output.
+        statistics: of each map by its name, ``combined`` first; for DRTAM also ``initial``
+            and ``complement``.
+        added: (B,), in [0, 1], for DRTAM: the share of the combined map's mean that A_C adds
+            over A_I.
+        residual: for DRTAM, its residual descriptors against exact ones.
+    """
+
+    trace: AttentionTrace
+    gradcam: Tensor
+    statistics: dict[str, MapStatistics]
+    added: Tensor | None
+    residual: ResidualCheck | None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a network did with a batch of images.
+
+    Attributes:
+        logits: (B, K), the class scores.
+        target: (B,), the class that Grad-CAM explains.
+        layers: by layer name, in the order in which they ran.
+    """
+
+    logits: Tensor
+    target: Tensor
+    layers: dict[str, LayerAnalysis]
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(B, K): softmax of the class scores."""
+        return self.logits.float().softmax(1)
+
+    def compact(self) -> Analysis:
+        """On the CPU, without the layers' outputs, which are most of it and drawn nowhere."""
+        layers = {
+            name: dataclasses.replace(layer, trace=_without_output(layer.trace))
+            for name, layer in self.layers.items()
+        }
+        return map_tensors(dataclasses.replace(self, layers=layers), Tensor.cpu)
+
+
+def analyze(model: nn.Module, image: Tensor, target: int | None = None) -> Analysis:
+    """Trace every attention layer, with Grad-CAM at each, in one forward and one backward pass.
+
+    Args:
+        model: any network with DRTAM, CBAM or CoordinateAttention modules inside that maps
+            images to class scores (B, K). It is left as it was: mode, weights, gradients.
+        image: (B, 3, H, W) or (3, H, W), normalised as the network expects.
+        target: the class that Grad-CAM explains, 0 to K - 1; by default each image's best.
+
+    Raises:
+        ValueError: the network has no attention module or returns something else than class
+            scores, or the target is no class of it.
+    """
+    if not attention_layers(model):
+        raise ValueError(
+            "model holds no attention module: nothing to explain. DRTAM, CBAM or "
+            "CoordinateAttention from drtam must be somewhere inside it."
+        )
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        evaluating(model),
+        recording(model) as records,
+    ):
+        logits = model(image.clone() if image.dim() == 4 else image[None].clone())
+        targets = _targets(logits, target)
+        score = logits.gather(1, targets[:, None]).sum()
+        outputs = [record.trace.output for record in records.values()]
+        gradients = torch.autograd.grad(score, outputs, materialize_grads=True)
+    with torch.no_grad():
+        layers = {
+            name: _layer(map_tensors(record, Tensor.detach), gradient)
+            for (name, record), gradient in zip(records.items(), gradients, strict=True)
+        }
+    return Analysis(logits=logits.detach(), target=targets, layers=layers)
+
+
+def _targets(logits: Tensor, target: int | None) -> Tensor:
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"model must return class scores (B, K), not {got}")
+    if target is None:
+        return logits.argmax(1)
+    if not 0 <= target < logits.shape[1]:
+        raise ValueError(f"target must be from 0 to {logits.shape[1] - 1}, not {target}")
+    return torch.full_like(logits[:, 0], target, dtype=torch.long)
+
+
+def _layer(record: Record, gradient: Tensor) -> LayerAnalysis:
+    trace = record.trace
+    statistics = {name: MapStatistics.of(value) for name, value in named_maps(trace).items()}
+    added = residual = None
+    if isinstance(trace, DRTAMTrace) and record.exact is not None:
+        combined, initial = statistics["combined"].mean, statistics["initial"].mean
+        added = (1 - initial / combined).clamp(0, 1)
+        residual = check_residual(trace.residual, record.exact)
+    return LayerAnalysis(trace, gradcam(trace.output, gradient), statistics, added, residual)
+
+
+def named_maps(trace: AttentionTrace) -> dict[str, Tensor]:
+    """The attention maps of a trace, each (B, C, H, W): ``combined`` first."""
+    maps = {"combined": trace.attention()}
+    if isinstance(trace, DRTAMTrace):
+        maps |= {"initial": trace.initial.map(), "complement": trace.complement.map()}
+    return maps
+
+
+def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Grad-CAM (Selvaraju et al., ICCV 2017, Eqn 1-2) from (B, C, H, W) to (B, H, W), >= 0."""
+    weights = gradient.float().mean((2, 3))
+    return torch.einsum("bc,bchw->bhw", weights, activation.float()).relu()
+
+
+def map_tensors(value: T, function: Callable[[Tensor], Tensor]) -> T:
+    """The same dataclasses and dicts with ``function`` applied to every tensor in them."""
+    if isinstance(value, Tensor):
+        return function(value)  # type: ignore[return-value]
+    if isinstance(value, dict):
+        return {key: map_tensors(item, function) for key, item in value.items()}  # type: ignore[return-value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **map_tensors(fields, function))
+    return value
+
+
+def _without_output(trace: AttentionTrace) -> AttentionTrace:
+    return dataclasses.replace(trace, output=trace.output.new_empty(0))  # type: ignore[type-var]

@@ -1,0 +1,168 @@
+"""Photos: any file that somebody may upload, to the pixels and the tensor that a network sees."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps
+from torch import Tensor
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+MAX_PIXELS = 50_000_000  # decoded, that is 150 MB as RGB
+MIN_SIDE = 8
+MAX_ASPECT = 8
+STRIDE = 32  # of ResNet and MobileNetV2: sides are multiples, so that no pixel is cut off
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class PhotoError(ValueError):
+    """A photo that cannot be used; the message tells a visitor what to do."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A photo as the network sees it.
+
+    Attributes:
+        tensor: (1, 3, H, W), float32, normalised.
+        pixels: the same pixels before normalisation, RGB, W x H.
+    """
+
+    tensor: Tensor
+    pixels: Image.Image
+
+
+def load_photo(source: str | os.PathLike[str] | BinaryIO, max_side: int = 1536) -> Image.Image:
+    """Decode a photo to upright 8-bit sRGB; of an animation the first frame.
+
+    Transparency is laid over white, 16-bit and floating point greys are scaled to 8 bits, and
+    an embedded colour profile is converted to sRGB.
+
+    Args:
+        source: a path, or a file opened for reading bytes.
+        max_side: a photo with a longer side is scaled down to it.
+
+    Raises:
+        PhotoError: not a photo in one of ``FORMATS``, damaged, over ``MAX_PIXELS``, a side
+            under ``MIN_SIDE``, or longer than ``MAX_ASPECT`` times its width.
+    """
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            check_size(*image.size)
+            image.draft("RGB", (max_side, max_side))
+            return _to_rgb(image, max_side)
+    except PhotoError:
+        raise
+    except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
+        raise PhotoError(
+            "This file could not be read as a photo. It may be damaged or of another kind: "
+            f"save it as JPEG or PNG and try again. ({', '.join(FORMATS)} are understood.)"
+        ) from error
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise ``PhotoError`` for a size that is of no use, or that would not fit in memory."""
+    if width * height > MAX_PIXELS:
+        raise PhotoError(
+            f"This photo has {width} x {height} pixels, more than "
+            f"{MAX_PIXELS // 1_000_000} million: scale it down and try again."
+        )
+    if min(width, height) < MIN_SIDE:
+        raise PhotoError(
+            f"This photo has {width} x {height} pixels: each side needs at least {MIN_SIDE}."
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise PhotoError(
+            f"This photo has {width} x {height} pixels: crop it so that one side is at most "
+            f"{MAX_ASPECT} times the other."
+        )
+
+
+def _to_rgb(image: Image.Image, max_side: int) -> Image.Image:
+    image.seek(0)
+    upright = ImageOps.exif_transpose(image)
+    profile = upright.info.get("icc_profile")
+    upright = _eight_bits(upright)
+    upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    alpha = upright.convert("RGBA").getchannel("A") if upright.has_transparency_data else None
+    rgb = _to_srgb(upright, profile)
+    if alpha is not None:
+        white = Image.new("RGB", rgb.size, "white")
+        rgb = Image.composite(rgb, white, alpha)
+    return rgb
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Palettes to RGB(A), and greys of more than 8 bits to 8."""
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if not image.mode.startswith(("I", "F")):
+        return image.copy()
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    if image.mode.startswith("I;16"):
+        low, high = 0.0, 65535.0
+    else:  # 32 bits say nothing of their range
+        low, high = float(grey.min()), max(float(grey.max()), float(grey.min()) + 1e-12)
+    return Image.fromarray(np.rint((grey - low) * (255 / (high - low))).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if image.mode in ("RGBA", "LA"):
+        image = image.convert(image.mode.removesuffix("A"))
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(
+                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            converted = None  # a damaged profile, or one of another colour space
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+def fit(width: int, height: int, size: int) -> tuple[int, int]:
+    """The sides at which a photo is analysed: about size x size pixels, its own proportions.
+
+    Both are multiples of 32, the stride of the backbones; a square photo keeps ``size``
+    where that is one.
+    """
+    scale = size / math.sqrt(width * height)
+    sides = (max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (width, height))
+    return next(sides), next(sides)
+
+
+def prepare(
+    photo: Image.Image,
+    size: int = 224,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> Prepared:
+    """Scale a photo, the whole of it, to the analysis size and normalise it.
+
+    Args:
+        photo: of any mode; turned upright if its EXIF data says so.
+        size: side of a square with as many pixels as the network is to see, 32 to 1024.
+        mean: of the checkpoint's normalisation, for red, green and blue in [0, 1].
+        std: likewise.
+
+    Raises:
+        ValueError: ``size`` is out of range.
+        PhotoError: the photo's size is of no use, see ``load_photo``.
+    """
+    if not STRIDE <= size <= 1024:
+        raise ValueError(f"size must be from {STRIDE} to 1024, not {size}")
+    check_size(*photo.size)
+    rgb = _to_rgb(photo, max(photo.size))
+    pixels = rgb.resize(fit(*rgb.size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    values = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
+    scale = torch.tensor((mean, std)).view(2, 1, 3, 1, 1)
+    return Prepared(tensor=(values - scale[0]) / scale[1], pixels=pixels)

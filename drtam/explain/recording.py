@@ -1,0 +1,81 @@
+"""Traces and outputs of all attention modules, caught during an ordinary forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from drtam.base import AttentionModule, AttentionTrace, attention_layers
+from drtam.descriptors import Descriptors
+from drtam.dual import DRTAMTrace
+from drtam.explain.residual import exact_residual
+
+
+@dataclass(frozen=True)
+class Record:
+    """One call of one attention module.
+
+    Attributes:
+        trace: as the module returned it; its output is part of the autograd graph.
+        exact: for DRTAM, the descriptors of X (1 - A_I) pooled from X itself.
+    """
+
+    trace: AttentionTrace
+    exact: Descriptors | None
+
+
+@contextmanager
+def recording(model: nn.Module) -> Iterator[dict[str, Record]]:
+    """While the context is open, every call of an attention module leaves a ``Record``.
+
+    Names are those of ``attention_layers``, in the order of the calls; the second call of a
+    module within one pass is named ``layer3.5#2``. The network computes what it always does.
+    On leaving, also by an exception, the modules are as they were.
+    """
+    records: dict[str, Record] = {}
+    modules = attention_layers(model)
+    before = {name: module.__dict__.get("forward") for name, module in modules.items()}
+    try:
+        for name, module in modules.items():
+            module.__dict__["forward"] = _recorder(name, module, records)
+        yield records
+    finally:
+        for name, module in modules.items():
+            del module.__dict__["forward"]
+            if before[name] is not None:
+                module.__dict__["forward"] = before[name]
+
+
+def _recorder(
+    name: str, module: AttentionModule, records: dict[str, Record]
+) -> Callable[[Tensor], Tensor]:
+    calls = 0
+
+    def forward(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        trace = module.trace(x)
+        if not trace.output.requires_grad:  # all weights before it are frozen
+            trace.output.requires_grad_()
+        with torch.no_grad():
+            exact = exact_residual(x, trace) if isinstance(trace, DRTAMTrace) else None
+        records[name if calls == 1 else f"{name}#{calls}"] = Record(trace, exact)
+        return trace.output.clone()  # networks add the shortcut in place
+
+    return forward
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode while the context is open; then every module's own mode again."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

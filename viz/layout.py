@@ -1,0 +1,33 @@
+"""What all figures have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+from torch import Tensor
+
+INK = "#7f7f7f"  # readable on white and on black
+GRID = "rgba(127,127,127,0.25)"
+
+
+def array(values: Tensor) -> npt.NDArray[np.float32]:
+    """The first of a batch, as float32: Plotly sends such arrays packed."""
+    return values[0].float().numpy()
+
+
+def finish(figure: go.Figure, title: str, height: int) -> go.Figure:
+    """Title, height, and colours that suit a light and a dark page."""
+    figure.update_layout(
+        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper", "xanchor": "left"},
+        height=height,
+        margin={"l": 60, "r": 20, "t": 90, "b": 50},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": INK},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        template="none",
+    )
+    figure.update_xaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
+    figure.update_yaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
+    return figure
