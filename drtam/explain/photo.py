@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 50_000_000  # decoded, that is 150 MB as RGB
 MIN_SIDE = 8
 MAX_ASPECT = 8
@@ -60,6 +60,11 @@ def load_photo(source: str | os.PathLike[str] | BinaryIO, max_side: int = 1536) 
             return _to_rgb(image, max_side)
     except PhotoError:
         raise
+    except Image.DecompressionBombError as error:
+        raise PhotoError(
+            f"This photo has more than {MAX_PIXELS // 1_000_000} million pixels: "
+            "scale it down and try again."
+        ) from error
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise PhotoError(
             "This file could not be read as a photo. It may be damaged or of another kind: "

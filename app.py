@@ -1,0 +1,35 @@
+"""Builds the page and launches it: what `make run` and a Hugging Face Space start."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
+
+import gradio as gr
+
+from ui import page
+
+THEME = gr.themes.Default(primary_hue="blue").set(
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    slider_color="*primary_700",
+    body_text_color_subdued="*neutral_600",
+    block_info_text_color="*neutral_600",
+)
+
+demo = page.build()
+demo.queue(max_size=20, default_concurrency_limit=4)
+
+if __name__ == "__main__":
+    demo.launch(
+        server_name=os.environ.get("HOST"),
+        server_port=int(os.environ["PORT"]) if "PORT" in os.environ else None,
+        theme=THEME,
+        css_paths=Path(__file__).parent / "ui" / "style.css",
+        footer_links=["api"],
+        max_file_size="10mb",
+        state_session_capacity=200,
+        run_history=False,
+        ssr_mode=False,
+        share=False,
+    )

@@ -1,0 +1,175 @@
+"""Any file that somebody uploads becomes upright 8-bit RGB, or a sentence that says what to do."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+from torchvision.transforms import v2
+
+from drtam.explain import PhotoError, load_photo, prepare
+from drtam.explain.photo import fit
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    """48 x 32, red on the left, blue on the right."""
+    pixels = np.zeros((32, 48, 3), np.uint8)
+    pixels[:, :24, 0] = 200
+    pixels[:, 24:, 2] = 200
+    return Image.fromarray(pixels)
+
+
+def close(ours: Image.Image, expected: Image.Image, tolerance: int = 8) -> bool:
+    difference = np.abs(np.asarray(ours, int) - np.asarray(expected, int))
+    return ours.mode == "RGB" and ours.size == expected.size and difference.mean() <= tolerance
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF"])
+def test_every_usual_format_is_read(picture, encode, kind):
+    assert close(load_photo(encode(picture, kind)), picture)
+
+
+def test_a_cmyk_jpeg_becomes_rgb(picture, encode):
+    assert close(load_photo(encode(picture.convert("CMYK"), "JPEG")), picture)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_16_bit_grey_is_scaled_and_not_clipped(encode, kind):
+    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    grey = np.asarray(load_photo(encode(Image.fromarray(ramp), kind)).convert("L"), float)
+    assert np.abs(grey - ramp / 257).max() <= 1
+
+
+def test_a_floating_point_tiff_uses_its_own_range(encode):
+    ramp = np.linspace(-3, 7, 64 * 64, dtype=np.float32).reshape(64, 64)
+    ramp[0, 1] = np.nan
+    grey = np.asarray(load_photo(encode(Image.fromarray(ramp), "TIFF")).convert("L"), float)
+    assert grey.min() == 0
+    assert grey.max() == 255
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_shows_white_and_not_the_hidden_colour(picture, encode, mode):
+    hidden = picture.convert("RGBA")
+    hidden.putalpha(Image.fromarray(np.tile(np.uint8([0] * 24 + [255] * 24), (32, 1))))
+    if mode == "P":
+        file = encode(hidden.quantize(8), "PNG")
+    else:
+        file = encode(hidden.convert(mode), "PNG")
+    seen = np.asarray(load_photo(file))
+    assert (seen[:, :20] > 250).all()
+    assert (seen[:, 28:] < 250).any(axis=2).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_once(picture, encode, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # PIL's transpose that the camera applied
+    stored = picture.transpose(undo[orientation]) if orientation > 1 else picture
+    upright = load_photo(encode(stored, "PNG", exif=exif))
+    assert close(upright, picture, tolerance=0)
+    assert close(prepare(upright, 64).pixels, prepare(picture, 64).pixels, tolerance=0)
+
+
+def test_an_animation_shows_its_first_frame(picture, encode):
+    file = encode(picture, "GIF", save_all=True, append_images=[Image.new("RGB", (48, 32))] * 3)
+    assert close(load_photo(file), picture)
+
+
+def test_a_colour_profile_is_converted_to_srgb(picture, encode):
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    assert close(load_photo(encode(picture, "PNG", icc_profile=lab.tobytes())), picture, 1)
+    assert close(load_photo(encode(picture, "PNG", icc_profile=b"no profile")), picture, 0)
+
+
+def test_a_long_side_is_scaled_down(encode):
+    photo = load_photo(encode(Image.new("RGB", (3000, 1500)), "JPEG"), max_side=500)
+    assert photo.size == (500, 250)
+
+
+def png_header(width: int, height: int) -> io.BytesIO:
+    """A PNG that promises a size and holds nothing."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    data = b"IDAT" + zlib.compress(b"\0" * 10)
+    chunks += struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "says"),
+    [
+        (30000, 30000, "scale it down"),
+        (13000, 13000, "scale it down"),
+        (1, 1, "at least 8"),
+        (20000, 7, "at least 8"),
+        (20000, 20, "crop it"),
+        (20, 20000, "crop it"),
+    ],
+)
+def test_a_useless_size_is_refused_by_the_header_alone(width, height, says):
+    with pytest.raises(PhotoError, match=says):
+        load_photo(png_header(width, height))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"\xff\xd8\xff\xe0garbage",
+        b"GIF89a",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+    ],
+)
+def test_what_is_no_photo_gets_a_sentence(content):
+    with pytest.raises(PhotoError, match="could not be read as a photo"):
+        load_photo(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "AVIF"])
+def test_a_damaged_file_gives_a_photo_or_a_sentence(lion, encode, kind):
+    whole = encode(lion.resize((64, 64)), kind).getvalue()
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        broken = bytearray(whole[: int(generator.integers(1, len(whole)))])
+        broken[int(generator.integers(len(broken)))] ^= 1 << int(generator.integers(8))
+        try:
+            assert load_photo(io.BytesIO(bytes(broken))).mode == "RGB"
+        except PhotoError as error:
+            assert len(str(error)) > 40  # noqa: PT017 - any other error fails the test
+
+
+@pytest.mark.parametrize("size", [(224, 224), (640, 480), (480, 640), (1200, 200), (100, 799)])
+def test_the_whole_photo_is_seen_at_about_the_size_asked_for(size):
+    width, height = fit(*size, 224)
+    assert width % 32 == height % 32 == 0
+    assert 0.8 * 224**2 <= width * height <= 1.25 * 224**2
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.3)
+
+
+def test_the_tensor_is_torchvisions_normalisation_of_the_pixels(lion):
+    prepared = prepare(lion, 160)
+    expected = v2.Compose(
+        [
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )(prepared.pixels)
+    torch.testing.assert_close(prepared.tensor[0], expected.as_subclass(torch.Tensor))
+    assert prepared.tensor.shape[2:] == prepared.pixels.size[::-1]
+
+
+@pytest.mark.parametrize("size", [0, 31, 1025, -5])
+def test_an_analysis_size_out_of_range_is_refused(lion, size):
+    with pytest.raises(ValueError, match=f"size must be from 32 to 1024, not {size}"):
+        prepare(lion, size)

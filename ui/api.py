@@ -1,0 +1,251 @@
+"""The tabs' work as endpoints for programs; see "Use via API" at the foot of the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from torch import Tensor
+
+from drtam import DRTAMTrace
+from drtam.explain import PhotoError, named_maps
+from ui import compare, variants
+from ui.compute import SIZES, Photo, View, explain
+from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost
+from ui.session import MOST_PROBABLE, view_of
+
+Json = dict[str, Any]
+
+
+def build() -> None:
+    """Register every endpoint in the open ``gr.Blocks``."""
+    for function in (networks, analyze, layer, descriptors, compare_modules, variant):
+        gr.api(function, api_name=function.__name__, concurrency_id="model", concurrency_limit=1)
+
+
+def networks() -> list[str]:
+    """The labels of the networks that the other endpoints take, the default first."""
+    return list(catalogue())
+
+
+def analyze(
+    photo: gr.FileData, network: str = "", target: int = MOST_PROBABLE, size: int = 224
+) -> Json:
+    """Class scores, and the statistics of every attention layer.
+
+    Args:
+        photo: an image file.
+        network: a label from /networks; the default network if empty.
+        target: the class that Grad-CAM explains; -1 for the most probable one.
+        size: side of a square with as many pixels as the network is to see, 96 to 448.
+    """
+    view = _view(photo, network, target, size)
+    best = view.analysis.probabilities[0].topk(min(5, len(view.classes)))
+    return {
+        **_about(view),
+        "target": int(view.analysis.target[0]),
+        "top": [
+            {"class": k, "name": view.classes[k], "probability": p}
+            for p, k in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ],
+        "layers": {
+            name: {
+                "shape": list(found.trace.attention().shape[1:]),
+                "maps": {
+                    key: {
+                        "mean": float(numbers.mean),
+                        "spread": float(numbers.spread),
+                        "entropy": float(numbers.entropy),
+                    }
+                    for key, numbers in found.statistics.items()
+                },
+                "added": None if found.added is None else float(found.added),
+                "residual_error": None
+                if found.residual is None
+                else dict(zip(("ch", "cw", "hw"), _list(found.residual.error), strict=True)),
+            }
+            for name, found in view.analysis.layers.items()
+        },
+    }
+
+
+def layer(
+    photo: gr.FileData,
+    layer: str,
+    network: str = "",
+    target: int = MOST_PROBABLE,
+    size: int = 224,
+    channel: int = -1,
+) -> Json:
+    """The maps of one layer, their factors, and Grad-CAM there.
+
+    Args:
+        photo: an image file.
+        layer: a name from /analyze, such as layer4.2.
+        network: a label from /networks; the default network if empty.
+        target: the class that Grad-CAM explains; -1 for the most probable one.
+        size: side of a square with as many pixels as the network is to see, 96 to 448.
+        channel: whose maps; -1 for the mean over channels.
+    """
+    view = _view(photo, network, target, size)
+    trace = _layer(view, layer).trace
+    full = named_maps(trace)
+    channels = full["combined"].shape[1]
+    _check_range("channel", channel, -1, channels - 1)
+    factors = None
+    if isinstance(trace, DRTAMTrace):
+        factors = {
+            name: {"c": _list(f.c), "h": _list(f.h), "w": _list(f.w)}
+            for name, f in (("initial", trace.initial), ("complement", trace.complement))
+        }
+    return {
+        **_about(view),
+        "maps": {
+            name: _list(value.mean(1) if channel < 0 else value[:, channel])
+            for name, value in full.items()
+        },
+        "factors": factors,
+        "gradcam": _list(_layer(view, layer).gradcam),
+    }
+
+
+def descriptors(photo: gr.FileData, layer: str, network: str = "", size: int = 224) -> Json:
+    """X_ch, X_cw, X_hw, those of the residual by Eqn 12-14, and those pooled exactly.
+
+    Args:
+        photo: an image file.
+        layer: a name from /analyze, such as layer4.2.
+        network: the label of a DRTAM network; the default network if empty.
+        size: side of a square with as many pixels as the network is to see, 96 to 448.
+    """
+    view = _view(photo, network, MOST_PROBABLE, size)
+    found = _layer(view, layer)
+    if not isinstance(found.trace, DRTAMTrace) or found.residual is None:
+        raise gr.Error(f"{view.label} has no descriptors: only DRTAM does.")
+    kinds = {
+        "input": found.trace.descriptors,
+        "residual": found.trace.residual,
+        "exact_residual": found.residual.exact,
+    }
+    return {
+        **_about(view),
+        **{
+            name: {"ch": _list(d.ch), "cw": _list(d.cw), "hw": _list(d.hw)}
+            for name, d in kinds.items()
+        },
+        "relative_error": dict(zip(("ch", "cw", "hw"), _list(found.residual.error), strict=True)),
+    }
+
+
+def compare_modules(
+    photo: gr.FileData,
+    layer: str,
+    network: str = "",
+    target: int = MOST_PROBABLE,
+    size: int = 224,
+) -> Json:
+    """The map and Grad-CAM of DRTAM, CBAM and CA at one layer, and their rank correlations.
+
+    Args:
+        photo: an image file.
+        layer: a name from /analyze, such as layer4.2.
+        network: a label from /networks; the default network if empty.
+        target: the class that Grad-CAM explains; -1 for each network's most probable one.
+        size: side of a square with as many pixels as the network is to see, 96 to 448.
+    """
+    view = _view(photo, network, target, size)
+    _layer(view, layer)
+    label = network or next(iter(catalogue()))
+    _, found = compare.contenders(_photo(photo), label, size, target, layer)
+    names, table = compare.correlations(found)
+    return {
+        "networks": {
+            kind: {
+                **_about(theirs),
+                "map": _list(result.trace.spatial()),
+                "gradcam": _list(result.gradcam),
+            }
+            for kind, (theirs, result) in found.items()
+        },
+        "names": names,
+        "rank_correlation": table,
+    }
+
+
+def variant(
+    photo: gr.FileData,
+    backbone: str = "resnet50",
+    attention: str = "drtam",
+    s: int = 3,
+    n: int = 1,
+    r: int = 32,
+    seed: int = 0,
+    size: int = 224,
+) -> Json:
+    """An untrained variant: its cost, and its maps for a photo.
+
+    Args:
+        photo: an image file.
+        backbone: resnet18, resnet34, resnet50, resnet101, resnet152, mobilenet_v2,
+            mobilenet_v2_075 or mobilenet_v2_050.
+        attention: drtam, cbam or ca.
+        s: S, 1 to 16.
+        n: N, 1 to 64.
+        r: reduction ratio, 1 to 128.
+        seed: of the weights, 0 to 99.
+        size: side of a square with as many pixels as the network is to see, 96 to 448.
+    """
+    for name, value, choices in (
+        ("backbone", backbone, BACKBONE_NAMES),
+        ("attention", attention, ATTENTION_NAMES),
+    ):
+        if value not in choices:
+            raise gr.Error(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    limits = (("s", s, 1, 16), ("n", n, 1, 64), ("r", r, 1, 128), ("seed", seed, 0, 99))
+    for name, value, low, high in (*limits, ("size", size, *SIZES)):
+        _check_range(name, value, low, high)
+    source = Untrained(backbone, attention, s, n, r, seed)
+    view = explain(_photo(photo), source, size, None)
+    counted = cost(source)
+    return {
+        **_about(view),
+        "params": counted.params,
+        "gflops": counted.gflops,
+        "paper": variants.paper_row(source),
+        "maps": {
+            name: _list(found.trace.spatial()) for name, found in view.analysis.layers.items()
+        },
+    }
+
+
+def _photo(file: gr.FileData) -> Photo:
+    path = file["path"] if isinstance(file, dict) else file.path
+    try:
+        return Photo.open(path)
+    except PhotoError as error:
+        raise gr.Error(str(error)) from error
+
+
+def _view(photo: gr.FileData, network: str, target: int, size: int) -> View:
+    label = network or next(iter(catalogue()))
+    _check_range("size", size, *SIZES)
+    return view_of(_photo(photo), label, size, target)
+
+
+def _layer(view: View, name: str):
+    if name not in view.analysis.layers:
+        raise gr.Error(f"layer must be one of {', '.join(view.analysis.layers)}, not {name!r}")
+    return view.analysis.layers[name]
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not isinstance(value, int) or not low <= value <= high:
+        raise gr.Error(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+
+
+def _about(view: View) -> Json:
+    return {"network": view.label, "trained": view.trained, "saw": list(view.pixels.size)}
+
+
+def _list(values: Tensor) -> list[Any]:
+    return values[0].float().tolist()

@@ -1,0 +1,96 @@
+"""Compare: DRTAM, CBAM and CA at the same layer of the same backbone, for the same photo."""
+
+from __future__ import annotations
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from drtam.explain import LayerAnalysis, rank_correlation
+from ui.compute import Photo, View, explain
+from ui.layer import OWN, SHARED
+from ui.networks import ATTENTION_NAMES, rivals
+from ui.session import Session, source_of, view_of
+from ui.tiles import Tile, tiles_html
+from viz.correlation import correlation_figure
+from viz.overlay import value_range
+
+
+def build(session: Session) -> None:
+    """The tab and its events."""
+    with gr.Tab("Compare") as tab:
+        about = gr.Markdown(elem_id="compare-about")
+        scale = gr.Radio([OWN, SHARED], value=OWN, label="Colour range")
+        gr.Markdown("### Attention: the mean of each module's map over channels")
+        maps = gr.HTML(elem_id="compare-maps")
+        gr.Markdown("### Grad-CAM of the target class at the output of each module")
+        cams = gr.HTML(elem_id="compare-cams")
+        matrix = gr.Plot(show_label=False, elem_id="compare-matrix")
+    session.on_show(tab, draw, [about, maps, cams, matrix], controls=[scale], runs_network=True)
+
+
+def contenders(
+    photo: Photo, network: str, size: int, target: int, layer: str | None
+) -> tuple[str, dict[str, tuple[View, LayerAnalysis]]]:
+    """The layer's name, and by attention what each network did there.
+
+    A network without attention in that layer (CA in MobileNetV2's first block) is left out.
+    """
+    name, _ = view_of(photo, network, size, target).layer(layer)
+    views = {
+        kind: explain(photo, source, int(size), None if target < 0 else int(target))
+        for kind, source in rivals(source_of(network)).items()
+    }
+    return name, {
+        kind: (view, view.analysis.layers[name])
+        for kind, view in views.items()
+        if name in view.analysis.layers
+    }
+
+
+def correlations(
+    found: dict[str, tuple[View, LayerAnalysis]],
+) -> tuple[list[str], list[list[float]]]:
+    """Names of all maps and Grad-CAMs, and their pairwise rank correlation."""
+    maps = {}
+    for kind, (_, layer) in found.items():
+        maps[ATTENTION_NAMES[kind]] = layer.trace.spatial()[0]
+    for kind, (_, layer) in found.items():
+        maps[f"{ATTENTION_NAMES[kind]} Grad-CAM"] = layer.gradcam[0]
+    table = [[rank_correlation(a, b) for b in maps.values()] for a in maps.values()]
+    return list(maps), table
+
+
+def draw(
+    photo: Photo,
+    network: str,
+    size: int,
+    target: int,
+    layer: str | None,
+    scale: str,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
+) -> tuple[str, str, str, go.Figure]:
+    """Which networks, their maps, their Grad-CAMs, and how alike all of them are."""
+    progress(0.1, desc="Analysing with DRTAM, CBAM and CA")
+    name, found = contenders(photo, network, size, target, layer)
+    pixels = next(iter(found.values()))[0].pixels
+    maps, cams = [], []
+    limits = cam_limits = None
+    if scale == SHARED:
+        limits = value_range(*(layer.trace.spatial() for _, layer in found.values()))
+        cam_limits = value_range(*(layer.gradcam for _, layer in found.values()))
+    for kind, (view, analysis) in found.items():
+        title = ATTENTION_NAMES[kind]
+        explained = view.classes[int(view.analysis.target[0])]
+        maps.append(Tile(title, analysis.trace.spatial()[0], view.note, limits))
+        cams.append(Tile(f"{title}: {explained}", analysis.gradcam[0], view.note, cam_limits))
+    lines = [f"Layer **{name}** of"]
+    lines += [f"- {view.label}" for view, _ in found.values()]
+    names, table = correlations(found)
+    notes = {view.note for view, _ in found.values() if view.note}
+    title = f"Rank correlation (Spearman) of the maps at {name}"
+    return (
+        "\n".join(lines),
+        tiles_html(pixels, maps),
+        tiles_html(pixels, cams),
+        correlation_figure(names, table, " · ".join([title, *notes])),
+    )

@@ -1,0 +1,166 @@
+"""The networks that a visitor can choose: trained ones that are here, and untrained ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from models.checkpoints import load_checkpoint
+from models.complexity import Complexity, complexity
+from torch import nn
+from torchvision.models import ResNet50_Weights
+
+from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
+from models import build_model
+
+CHECKPOINTS = Path(__file__).parent.parent / "assets" / "checkpoints"
+ATTENTION_NAMES = {"drtam": "DRTAM", "cbam": "CBAM", "ca": "CA"}
+BACKBONE_NAMES = {
+    "resnet18": "ResNet-18",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+    "resnet152": "ResNet-152",
+    "mobilenet_v2": "MobileNetV2-1.0",
+    "mobilenet_v2_075": "MobileNetV2-0.75",
+    "mobilenet_v2_050": "MobileNetV2-0.5",
+}
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """A network with random weights, the same ones for the same seed."""
+
+    backbone: str = "resnet50"
+    attention: str = "drtam"
+    s: int = 3
+    n: int = 1
+    r: int = 32
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """As the page writes it."""
+        name = f"{ATTENTION_NAMES[self.attention]}-{BACKBONE_NAMES[self.backbone]}"
+        chunks = f"S={self.s}, N={self.n}, " if self.attention == "drtam" else ""
+        return f"{name} ({chunks}r={self.r}), untrained, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A trained checkpoint under ``assets/checkpoints``."""
+
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """As the page writes it."""
+        return f"{self.path.stem}, trained"
+
+
+Source = Untrained | Embedded
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, ready to explain a photo.
+
+    Attributes:
+        model: frozen, in evaluation mode, on ``DEVICE``.
+        attention: ``drtam``, ``cbam`` or ``ca``.
+        backbone: as ``build_model`` names it.
+        classes: the name of each class.
+        trained: whether the weights have seen data.
+    """
+
+    model: nn.Module
+    attention: str
+    backbone: str
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    trained: bool
+
+
+@lru_cache(maxsize=6)
+def load(source: Source) -> Network:
+    """The network of a source; the last six are kept."""
+    if isinstance(source, Embedded):
+        checkpoint = load_checkpoint(source.path)
+        about = checkpoint.description
+        return Network(
+            _ready(checkpoint.model),
+            about.spec.attention or "none",
+            about.spec.backbone,
+            about.classes,
+            about.mean,
+            about.std,
+            trained=True,
+        )
+    model = build_model(
+        source.backbone, source.attention, s=source.s, n=source.n, r=source.r, seed=source.seed
+    )
+    return Network(
+        _ready(model),
+        source.attention,
+        source.backbone,
+        imagenet_classes(),
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        trained=False,
+    )
+
+
+def _ready(model: nn.Module) -> nn.Module:
+    return model.eval().requires_grad_(False).to(DEVICE)
+
+
+@lru_cache(maxsize=64)
+def cost(source: Source) -> Complexity:
+    """Parameters and GFLOPs at 224 x 224, as the paper's tables count them."""
+    return complexity(load(source).model)
+
+
+@lru_cache(maxsize=1)
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1000 class names of ImageNet-1K, from torchvision's description of its weights."""
+    return tuple(ResNet50_Weights.DEFAULT.meta["categories"])
+
+
+def catalogue() -> dict[str, Source]:
+    """What the page offers by its label, the default first."""
+    sources: list[Source] = [Embedded(path) for path in sorted(CHECKPOINTS.glob("*.safetensors"))]
+    sources += [
+        Untrained(),
+        Untrained("resnet18"),
+        Untrained("resnet101", r=16),
+        Untrained("mobilenet_v2", n=4),
+        Untrained(attention="cbam", r=16),
+        Untrained(attention="ca"),
+    ]
+    return {source.label: source for source in sources}
+
+
+def rivals(source: Source) -> dict[str, Source]:
+    """The network itself and its backbone with the other attentions, by attention.
+
+    The others use the same seed, so that all backbones have the same weights, and the settings
+    that the paper found best for CBAM and CA in Table 4.
+    """
+    network = load(source)
+    seed = source.seed if isinstance(source, Untrained) else 0
+    chunks = 4 if network.backbone.startswith("mobilenet") else 1
+    others: dict[str, Source] = {
+        "drtam": Untrained(network.backbone, "drtam", n=chunks, seed=seed),
+        "cbam": Untrained(network.backbone, "cbam", r=16, seed=seed),
+        "ca": Untrained(network.backbone, "ca", seed=seed),
+    }
+    return others | {network.attention: source}
+
+
+def device_name() -> str:
+    """The GPU's name, or CPU."""
+    return torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"

@@ -1,0 +1,33 @@
+"""The page: inputs on the left, tabs on the right."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ui import api, compare, descriptors, inputs, layer, overview, variants
+
+TABS = (overview, layer, descriptors, compare, variants)
+
+HEADER = """
+# DRTAM Lens
+What dual rank-1 tensor attention does inside a convolutional network, layer by layer, on your
+own photo: the factors c, h, w, the initial and the complement map, and what CBAM and coordinate
+attention make of the same photo.
+"""
+
+
+def build() -> gr.Blocks:
+    """The whole page with its events and endpoints; ``launch`` takes theme and style."""
+    with gr.Blocks(
+        title="DRTAM Lens", fill_width=True, analytics_enabled=False, delete_cache=(3600, 3600)
+    ) as demo:
+        gr.Markdown(HEADER)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300, elem_id="inputs"):
+                session, photo, status = inputs.build()
+            with gr.Column(scale=4, min_width=320), gr.Tabs():
+                for tab in TABS:
+                    tab.build(session)
+        inputs.connect(demo, session, photo, status)
+        api.build()
+    return demo

@@ -1,0 +1,99 @@
+"""What a visitor has chosen, and how a tab learns of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ui.compute import Photo, View, explain
+from ui.networks import Source, catalogue
+
+MOST_PROBABLE = -1  # the target that stands for each photo's best class
+
+
+@dataclass(frozen=True)
+class Session:
+    """The components that every tab reads.
+
+    Attributes:
+        photo: state, a ``Photo``; None before the first analysis.
+        network: label in the catalogue.
+        size: analysis resolution.
+        target: class, or ``MOST_PROBABLE``.
+        layer: name.
+        revision: state, counts up whenever one of them has changed and is analysed.
+        open_tab: state, the label of the tab that the visitor sees.
+    """
+
+    photo: gr.State
+    network: gr.Dropdown
+    size: gr.Slider
+    target: gr.Dropdown
+    layer: gr.Dropdown
+    revision: gr.State
+    open_tab: gr.State
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        """What ``draw`` functions get first."""
+        return [self.photo, self.network, self.size, self.target, self.layer]
+
+    def on_show(
+        self,
+        tab: gr.Tab,
+        draw: Callable[..., Any],
+        outputs: Sequence[gr.components.Component],
+        controls: Sequence[gr.components.Component] = (),
+        *,
+        runs_network: bool = False,
+    ) -> None:
+        """Draw a tab when it is opened, and again whenever something changes while it is open.
+
+        Args:
+            tab: to draw.
+            draw: from the values of ``inputs`` and ``controls`` to those of ``outputs``.
+            outputs: the tab's figures.
+            controls: the tab's own inputs; a change of one draws again.
+            runs_network: whether drawing needs another pass of a network.
+        """
+        inputs = [*self.inputs, *controls]
+        nothing = [gr.skip()] * len(outputs)
+
+        def draw_if_open(open_tab: str, *values: Any) -> Any:
+            seen = open_tab == tab.label and values[0] is not None
+            return draw(*values) if seen else nothing
+
+        def draw_on_select(*values: Any) -> Any:
+            return draw(*values) if values[0] is not None else nothing
+
+        how: dict[str, Any] = {"outputs": list(outputs), "api_visibility": "private"}
+        if runs_network:
+            how |= {"concurrency_id": "model", "concurrency_limit": 1}
+        else:
+            how |= {"queue": False, "show_progress": "hidden"}
+        tab.select(lambda: tab.label, outputs=self.open_tab, queue=False, api_visibility="private")
+        tab.select(draw_on_select, inputs, **how)
+        self.revision.change(draw_if_open, [self.open_tab, *inputs], **how)
+        for control in controls:
+            event = control.release if isinstance(control, gr.Slider) else control.input
+            event(draw_on_select, inputs, **how)
+
+
+def source_of(network: str) -> Source:
+    """The source of a label in the catalogue.
+
+    Raises:
+        gr.Error: there is none of that name.
+    """
+    sources = catalogue()
+    if network not in sources:
+        raise gr.Error(f"There is no network {network!r}. Choose one of: {', '.join(sources)}.")
+    return sources[network]
+
+
+def view_of(photo: Photo, network: str, size: int, target: int) -> View:
+    """The analysis that a visitor's choices ask for."""
+    return explain(photo, source_of(network), int(size), None if target < 0 else int(target))

@@ -1,0 +1,85 @@
+"""Maps over the photo, as HTML whose opacity the browser changes without asking the server."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from PIL import Image
+from torch import Tensor
+
+from viz.color import CSS_GRADIENT
+from viz.overlay import map_picture, value_range
+
+OPACITY_SLIDER = """
+<label class="opacity">Opacity of the maps over the photo
+  <input type="range" min="0" max="1" step="0.05" value="0.6" aria-label="Opacity of the maps"
+    oninput="document.documentElement.style.setProperty('--map-opacity', this.value)">
+</label>"""
+
+SEND_CLICKED_LAYER = """
+element.addEventListener('click', event => {
+  const tile = event.target.closest('[data-layer]');
+  if (tile) trigger('click', {layer: tile.dataset.layer});
+});"""
+
+MARK_SELECTED_LAYER = """
+layer => document.querySelectorAll('[data-layer]').forEach(
+  tile => tile.setAttribute('aria-pressed', tile.dataset.layer === layer))"""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One map over the photo.
+
+    Attributes:
+        title: what it is a map of.
+        values: (H, W).
+        note: ``untrained``, or nothing.
+        limits: of the colour scale; by default the map's own range.
+    """
+
+    title: str
+    values: Tensor
+    note: str = ""
+    limits: tuple[float, float] | None = None
+
+
+def tiles_html(photo: Image.Image, tiles: Sequence[Tile], *, selected: str | None = None) -> str:
+    """The tiles side by side; buttons that report their title as a layer if one is selected."""
+    width, height = photo.size
+    style = f"--photo:url({_data_uri(photo)});--ratio:{width}/{height}"
+    content = "".join(_tile_html(photo.size, tile, selected) for tile in tiles)
+    kind = "filmstrip" if selected else "gallery"
+    return f'<div class="tiles {kind}" style="{style}">{content}</div>'
+
+
+def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
+    rows, columns = tile.values.shape
+    low, high = tile.limits or value_range(tile.values)
+    title = escape(tile.title)
+    note = f'<em class="untrained">{escape(tile.note)}</em>' if tile.note else ""
+    alt = f"{title}: {tile.note} map over the photo, from {low:.3g} to {high:.3g}"
+    picture = _data_uri(map_picture(tile.values, size, (low, high)))
+    body = (
+        f'<span class="picture"><img src="{picture}" alt="{alt}"></span>'
+        f'<span class="caption"><b>{title}</b> {rows}×{columns} {note}</span>'
+        f'<span class="range"><i>{low:.4g}</i><u style="background:{CSS_GRADIENT}"></u>'
+        f"<i>{high:.4g}</i></span>"
+    )
+    if selected is None:
+        return f'<figure class="tile">{body}</figure>'
+    pressed = str(tile.title == selected).lower()
+    return (
+        f'<button class="tile" data-layer="{title}" aria-pressed="{pressed}" '
+        f'title="Show {title} in every tab">{body}</button>'
+    )
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
