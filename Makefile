@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 export HOST ?= 127.0.0.1
 export PORT ?= 7860
 
-.PHONY: run test lint browser clean
+.PHONY: run test lint browser screenshots clean
 
 run: $(VENV)/app
 	$(BIN)/python app.py
@@ -16,6 +16,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+screenshots: $(VENV)/dev browser
+	SCREENSHOTS=assets/screenshots $(BIN)/python -m pytest tests/test_page.py
 
 # The browser tests drive Debian's Chromium.
 browser:

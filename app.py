@@ -7,9 +7,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 import gradio as gr
 
-from ui import page
+from ui import inputs, page
 
-THEME = gr.themes.Default(primary_hue="blue").set(
+THEME = gr.themes.Default(
+    primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+).set(
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_800",
     slider_color="*primary_700",
@@ -21,6 +23,7 @@ demo = page.build()
 demo.queue(max_size=20, default_concurrency_limit=4)
 
 if __name__ == "__main__":
+    inputs.warm_up()
     demo.launch(
         server_name=os.environ.get("HOST"),
         server_port=int(os.environ["PORT"]) if "PORT" in os.environ else None,

@@ -150,7 +150,7 @@ def compare_modules(
         photo: an image file.
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.
-        target: the class that Grad-CAM explains; -1 for each network's most probable one.
+        target: the class that Grad-CAM explains; -1 for the most probable one.
         size: side of a square with as many pixels as the network is to see, 96 to 448.
     """
     view = _view(photo, network, target, size)

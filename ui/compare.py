@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from drtam.explain import LayerAnalysis, rank_correlation
 from ui.compute import Photo, View, explain
 from ui.layer import OWN, SHARED
-from ui.networks import ATTENTION_NAMES, rivals
+from ui.networks import ATTENTION_NAMES, load, rivals
 from ui.session import Session, source_of, view_of
 from ui.tiles import Tile, tiles_html
 from viz.correlation import correlation_figure
@@ -33,13 +33,17 @@ def contenders(
 ) -> tuple[str, dict[str, tuple[View, LayerAnalysis]]]:
     """The layer's name, and by attention what each network did there.
 
-    A network without attention in that layer (CA in MobileNetV2's first block) is left out.
+    All explain the same class where all know it. A network without attention in that layer
+    (CA in MobileNetV2's first block) is left out.
     """
-    name, _ = view_of(photo, network, size, target).layer(layer)
-    views = {
-        kind: explain(photo, source, int(size), None if target < 0 else int(target))
-        for kind, source in rivals(source_of(network)).items()
-    }
+    own = view_of(photo, network, size, target)
+    name, _ = own.layer(layer)
+    source = source_of(network)
+    views = {}
+    for kind, rival in rivals(source).items():
+        same_classes = load(rival).classes == own.classes
+        explained = int(own.analysis.target[0]) if same_classes else None
+        views[kind] = own if rival == source else explain(photo, rival, int(size), explained)
     return name, {
         kind: (view, view.analysis.layers[name])
         for kind, view in views.items()

@@ -6,7 +6,6 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
 from PIL import Image
 
@@ -19,13 +18,20 @@ SIZES = (96, 448)  # the analysis resolutions that the page offers
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded photo; equal to another with the same pixels."""
+    """A decoded photo; equal to another with the same pixels.
+
+    Attributes:
+        image: upright, RGB.
+        path: where it was read from.
+        digest: of the pixels.
+    """
 
     image: Image.Image = field(compare=False)
+    path: str = field(compare=False)
     digest: bytes
 
     @classmethod
-    def open(cls, path: str | Path) -> Photo:
+    def open(cls, path: str) -> Photo:
         """Decode a file.
 
         Raises:
@@ -33,7 +39,7 @@ class Photo:
         """
         image = load_photo(path, MAX_SIDE)
         digest = hashlib.sha256(image.tobytes() + repr(image.size).encode()).digest()
-        return cls(image, digest)
+        return cls(image, path, digest)
 
 
 @dataclass(frozen=True)

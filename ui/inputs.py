@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import ImageData
 from gradio.media import get_image
 
 from drtam.explain import PhotoError
@@ -13,6 +14,20 @@ from ui.compute import SIZES, Photo, View
 from ui.networks import catalogue, cost, device_name
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
+
+
+class PhotoFile(gr.Image):
+    """An image component that hands over the uploaded file itself.
+
+    ``gr.Image`` decodes it first and knows no kind words for what it cannot decode.
+    """
+
+    is_template = True  # drawn in the browser as its parent
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """The path of the uploaded file."""
+        return None if payload is None else payload.path
+
 
 EXAMPLES = {  # photos that the gradio package carries
     "a lion": "lion.jpg",
@@ -31,10 +46,9 @@ def example(file: str) -> str:
 def build() -> tuple[Session, gr.Image, gr.Markdown]:
     """The controls beside the tabs, and the state behind them."""
     first = next(iter(EXAMPLES.values()))
-    photo = gr.Image(
+    photo = PhotoFile(
         value=example(first),
         type="filepath",
-        image_mode=None,
         sources=["upload", "clipboard", "webcam"],
         label="Photo",
         height=260,
@@ -81,16 +95,25 @@ def connect(demo: gr.Blocks, session: Session, photo: gr.Image, status: gr.Markd
         photo.change,
         session.network.input,
         session.target.input,
-        session.size.release,
+        session.size.input,
     ]
     gr.on(
         events,
         analyse,
-        [photo, session.network, session.size, session.target, session.layer, session.revision],
-        [session.photo, session.target, session.layer, status, session.revision],
+        [
+            photo,
+            session.photo,
+            session.network,
+            session.size,
+            session.target,
+            session.layer,
+            session.revision,
+        ],
+        [photo, session.photo, session.target, session.layer, status, session.revision],
         concurrency_id="model",
         concurrency_limit=1,
         show_progress_on=[status],
+        trigger_mode="always_last",
         api_visibility="private",
     )
     session.layer.input(
@@ -103,8 +126,15 @@ def connect(demo: gr.Blocks, session: Session, photo: gr.Image, status: gr.Markd
     )
 
 
+def warm_up() -> None:
+    """Analyse what a new visitor sees first, so that it is there when the page opens."""
+    photo = Photo.open(example(next(iter(EXAMPLES.values()))))
+    view_of(photo, next(iter(catalogue())), DEFAULT_SIZE, MOST_PROBABLE)
+
+
 def analyse(
     path: str | None,
+    shown: Photo | None,
     network: str,
     size: int,
     target: int,
@@ -112,18 +142,24 @@ def analyse(
     revision: int,
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
 ) -> Any:
-    """The analysis of a photo, its classes and layers to choose from, and a new revision."""
+    """The analysis of a photo, its classes and layers to choose from, and a new revision.
+
+    A photo that cannot be used gives way to the one that is shown.
+    """
     if path is None:  # the photo was removed: what is shown stays
         return gr.skip()
     progress(0.1, desc="Reading the photo")
     try:
         photo = Photo.open(path)
     except PhotoError as error:
-        raise gr.Error(str(error), title="This photo cannot be used") from error
+        gr.Warning(str(error), title="This photo cannot be used")
+        back = shown.path if shown is not None and Path(shown.path).exists() else None
+        return back, *[gr.skip()] * 5
     progress(0.3, desc="Running the network")
     view = view_of(photo, network, size, target)
     chosen, _ = view.layer(layer)
     return (
+        gr.skip(),
         photo,
         gr.Dropdown(choices=target_choices(view)),
         gr.Dropdown(choices=list(view.analysis.layers), value=chosen),
@@ -154,6 +190,7 @@ def status_of(view: View, network: str) -> str:
         "mechanism works, not what a trained network knows."
     )
     return (
+        f"**{view.label}**\n\n"
         f"{counted.params / 1e6:.2f} M parameters, {counted.gflops:.2f} GFLOPs at 224×224. "
         f"Saw {width}×{height} pixels on {device_name()}.{trust}"
     )

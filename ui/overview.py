@@ -44,7 +44,7 @@ def draw(
 ) -> tuple[go.Figure, str]:
     """Class scores and the filmstrip."""
     view = view_of(photo, network, size, target)
-    title = f"What {view.label} sees"
+    title = " · ".join(["Class scores", *view.note.split()])
     tiles = [
         Tile(name, found.trace.spatial()[0], view.note)
         for name, found in view.analysis.layers.items()

@@ -78,8 +78,7 @@ class Session:
         tab.select(draw_on_select, inputs, **how)
         self.revision.change(draw_if_open, [self.open_tab, *inputs], **how)
         for control in controls:
-            event = control.release if isinstance(control, gr.Slider) else control.input
-            event(draw_on_select, inputs, **how)
+            control.input(draw_on_select, inputs, trigger_mode="always_last", **how)
 
 
 def source_of(network: str) -> Source:

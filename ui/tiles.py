@@ -51,7 +51,7 @@ class Tile:
 def tiles_html(photo: Image.Image, tiles: Sequence[Tile], *, selected: str | None = None) -> str:
     """The tiles side by side; buttons that report their title as a layer if one is selected."""
     width, height = photo.size
-    style = f"--photo:url({_data_uri(photo)});--ratio:{width}/{height}"
+    style = f"--photo:url({_data_uri(photo)});--ratio:{width}/{height};--count:{len(tiles)}"
     content = "".join(_tile_html(photo.size, tile, selected) for tile in tiles)
     kind = "filmstrip" if selected else "gallery"
     return f'<div class="tiles {kind}" style="{style}">{content}</div>'

@@ -49,5 +49,6 @@ def _line(name: str, values: Tensor, index: str, color: str) -> go.Scatter:
         showlegend=index == "channel",
         mode="lines" if values.shape[1] > 64 else "lines+markers",
         line={"color": color, "width": 1.5},
+        opacity=0.8,
         hovertemplate=f"{index} %{{x}}: %{{y:.5f}}<extra>{name}</extra>",
     )

@@ -39,4 +39,6 @@ def scores_figure(
     )
     figure.update_xaxes(title="probability", rangemode="tozero")
     figure.update_yaxes(autorange="reversed", tickfont={"size": 13})
-    return finish(figure, title, height=130 + 34 * len(shown)).update_layout(margin_r=60)
+    return finish(figure, title, height=110 + 30 * len(shown)).update_layout(
+        margin={"t": 50, "r": 60}
+    )

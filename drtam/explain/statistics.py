@@ -27,9 +27,13 @@ class MapStatistics:
     @classmethod
     def of(cls, attention: Tensor) -> MapStatistics:
         """Of an attention map (B, C, H, W), in [0, 1]."""
-        spread, mean = torch.std_mean(attention.float(), dim=(1, 2, 3), correction=0)
-        spatial = attention.float().mean(1).flatten(1)
-        return cls(mean=mean, spread=spread, entropy=_entropy(spatial))
+        values = attention.float().flatten(1)  # (B, CHW)
+        mean = values.mean(1)
+        deviation = torch.linalg.vector_norm(values - mean[:, None], dim=1)
+        spatial = attention.float().mean(1).flatten(1)  # (B, HW)
+        return cls(
+            mean=mean, spread=deviation / math.sqrt(values.shape[1]), entropy=_entropy(spatial)
+        )
 
 
 def _entropy(spatial: Tensor) -> Tensor:

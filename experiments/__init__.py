@@ -1,0 +1,1 @@
+"""Command lines that the app does not need: `python -m experiments.NAME --help`."""

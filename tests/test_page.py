@@ -1,0 +1,297 @@
+"""The real page in a real browser, as a new visitor uses it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio.media import get_image
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from server import ROOT, running_app
+
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HARMLESS = ("svelte-i18n", "Method not implemented")  # Gradio's own
+SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", ROOT / "screenshots"))
+TABS = ("Overview", "Layer", "Descriptors", "Compare", "Variants")
+SECONDS = 60_000
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("app") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    """A visitor's first view; no console error and no request to the outside is tolerated."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(SECONDS)
+    errors: list[str] = []
+    outside: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(word in message.text for word in HARMLESS):
+            errors.append(message.text)
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((url, "data:", "blob:"))
+            else outside.append(request.url)
+        ),
+    )
+    page.goto(url)
+    analysed(page)
+    yield page
+    page.close()
+    assert not errors
+    assert not outside
+
+
+def analysed(page: Page) -> None:
+    """Wait until the first photo is explained."""
+    page.wait_for_selector("#filmstrip .tile")
+    page.wait_for_selector("#scores .js-plotly-plot .bars")
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def film(page: Page) -> list[str]:
+    return page.locator("#filmstrip .tile img").evaluate_all("all => all.map(i => i.src)")
+
+
+def bars(page: Page) -> str:
+    return page.locator("#scores .js-plotly-plot .ytick").all_inner_texts().__str__()
+
+
+def shoot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(700)  # Plotly's transitions
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def striped_photo(path: Path) -> Path:
+    """A photo that no other test has analysed: half a tower, half stripes."""
+    photo = Image.open(get_image("tower.jpg")).convert("RGB").resize((300, 400))
+    pixels = np.array(photo)
+    pixels[:, 150:] = np.where(np.arange(400)[:, None, None] % 40 < 20, 250, 20)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_a_visitor_finds_an_example_analysed_without_a_click(page):
+    assert page.locator("#filmstrip .tile").count() == 16
+    names = page.locator("#filmstrip .caption b").all_inner_texts()
+    assert names[0] == "layer1.0"
+    assert names[-1] == "layer4.2"
+    assert page.locator("#filmstrip .untrained").count() == 16
+    expect(page.locator("#status")).to_contain_text("Untrained network")
+    expect(page.locator("#status")).to_contain_text("26.83 M parameters, 4.14 GFLOPs")
+    shoot(page, "overview")
+
+
+def test_a_new_photo_changes_predictions_and_maps(page, tmp_path):
+    before, scores = film(page), bars(page)
+    photo = striped_photo(tmp_path / "striped.png")
+    page.locator("#photo input[type=file]").set_input_files(photo)
+    page.wait_for_function(
+        "old => { const i = document.querySelector('#filmstrip .tile img');"
+        " return i && i.src !== old }",
+        arg=before[0],
+    )
+    after = film(page)
+    assert len(after) == 16
+    assert not set(before) & set(after)
+    expect(page.locator("#status")).to_contain_text("192×256 pixels")
+    page.wait_for_function(
+        "old => [...document.querySelectorAll('#scores .ytick')].map(t => t.textContent).join()"
+        " !== old",
+        arg=scores,
+    )
+
+
+def test_what_is_no_photo_gets_a_sentence_and_changes_nothing(page, tmp_path):
+    before, shown = film(page), page.locator("#photo img").first.get_attribute("src")
+    fake = tmp_path / "photo.jpg"
+    fake.write_bytes(b"this is text")
+    page.locator("#photo input[type=file]").set_input_files(fake)
+    expect(page.locator(".toast-wrap")).to_contain_text("could not be read as a photo")
+    expect(page.locator("#photo img").first).to_have_attribute("src", shown)
+    assert "Traceback" not in page.content()
+    assert film(page) == before
+
+
+def test_a_click_on_a_layer_is_followed_by_every_tab(page):
+    page.locator('[data-layer="layer2.1"]').click()
+    expect(page.locator('[data-layer="layer2.1"]')).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#layer input")).to_have_value("layer2.1")
+    open_tab(page, "Layer")
+    expect(page.locator("#layer-tiles .caption").first).to_contain_text("28×28")
+    expect(page.locator("#layer-maps")).to_contain_text("layer2.1")
+    expect(page.locator("#layer-factors")).to_contain_text("layer2.1")
+    open_tab(page, "Descriptors")
+    expect(page.locator("#descriptors-figure")).to_contain_text("layer2.1")
+
+
+def test_the_keyboard_alone_chooses_a_layer(page):
+    page.locator('[data-layer="layer1.0"]').focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator('[data-layer="layer1.1"]')).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#layer input")).to_have_value("layer1.1")
+
+
+def test_the_layer_tab_shows_single_channels(page):
+    open_tab(page, "Layer")
+    tiles = page.locator("#layer-tiles img")
+    expect(tiles).to_have_count(3)
+    mean = tiles.first.get_attribute("src")
+    page.get_by_label("one channel, by its rank").check()
+    expect(page.locator("#layer-summary")).to_contain_text("rank 0 of 2048")
+    assert tiles.first.get_attribute("src") != mean
+    shoot(page, "layer")
+
+
+def test_descriptors_show_their_relative_error(page):
+    open_tab(page, "Descriptors")
+    expect(page.locator("#descriptors-figure")).to_contain_text("of its norm")
+    assert page.locator("#descriptors-figure .js-plotly-plot .hm").count() == 9
+    shoot(page, "descriptors")
+
+
+def test_compare_shows_all_three_modules(page):
+    open_tab(page, "Compare")
+    for part in ("#compare-maps", "#compare-cams"):
+        expect(page.locator(f"{part} .tile")).to_have_count(3)
+        expect(page.locator(f"{part} .untrained")).to_have_count(3)
+    titles = page.locator("#compare-maps .caption b").all_inner_texts()
+    assert titles == ["DRTAM", "CBAM", "CA"]
+    expect(page.locator("#compare-matrix .js-plotly-plot")).to_contain_text("DRTAM Grad-CAM")
+    page.get_by_label("shared by all maps").last.check()
+    page.wait_for_function(
+        "new Set([...document.querySelectorAll('#compare-maps .range')]"
+        ".map(range => range.textContent)).size === 1"
+    )
+    shoot(page, "compare")
+
+
+def test_the_opacity_slider_needs_no_server(page):
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    picture = page.locator("#filmstrip .tile img").first
+    page.locator(".opacity input").fill("0.25")
+    expect(picture).to_have_css("opacity", "0.25")
+    assert not requests
+
+
+def test_a_slider_rebuilds_an_untrained_variant(page):
+    open_tab(page, "Variants")
+    expect(page.locator("#variants-table")).to_contain_text("S=4, N=1, r=32")
+    variant = page.locator("#variants-tiles .tile img").nth(1)
+    before = variant.get_attribute("src")
+    slider = page.get_by_label(re.compile("^range slider for r, reduction"))
+    slider.focus()
+    for _ in range(16):
+        page.keyboard.press("ArrowLeft")
+    expect(page.locator("#variants-table")).to_contain_text("S=4, N=1, r=16")
+    expect(page.locator("#variants-table")).to_contain_text("28.09 M")
+    assert variant.get_attribute("src") != before
+    shoot(page, "variants")
+
+
+def test_another_network_and_class_are_explained(page):
+    before = film(page)
+    page.locator("#network input").click()
+    page.get_by_role("option", name="CBAM").click()
+    expect(page.locator("#status")).to_contain_text("CBAM-ResNet-50")
+    page.wait_for_function(
+        "old => document.querySelector('#filmstrip .tile img')?.src !== old", arg=before[0]
+    )
+    page.locator("#target input").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("lion")
+    page.locator('[role=option][aria-label="lion"]').click()
+    expect(page.locator("#scores")).to_contain_text("lion")
+    open_tab(page, "Layer")
+    expect(page.locator("#layer-factors")).to_contain_text("channel attention, sorted")
+    open_tab(page, "Descriptors")
+    expect(page.locator("#descriptors-text")).to_contain_text("only DRTAM does")
+
+
+def test_a_phone_shows_every_tab_without_scrolling_sideways(page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    for name in TABS:
+        tab = page.get_by_role("tab", name=name)
+        if not tab.is_visible():
+            page.locator(".overflow-menu > button").click()
+            page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
+        else:
+            tab.click()
+        page.wait_for_timeout(1500)
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        assert width <= 360, f"{name} is {width} px wide"
+        shoot(page, f"phone-{name.lower()}")
+
+
+def test_every_tab_is_readable_in_the_dark(page, url):
+    page.goto(f"{url}?__theme=dark")
+    analysed(page)
+    shoot(page, "dark-overview")
+    for name in TABS[1:]:
+        open_tab(page, name)
+        page.wait_for_timeout(2500)
+        shoot(page, f"dark-{name.lower()}")
+    ink, paper = page.evaluate(
+        "[getComputedStyle(document.querySelector('h1')).color,"
+        " getComputedStyle(document.querySelector('.gradio-container')).backgroundColor]"
+    )
+    brightness = [sum(map(int, re.findall(r"\d+", color)[:3])) for color in (ink, paper)]
+    assert brightness[0] > brightness[1] + 300, (ink, paper)
+
+
+def test_one_analysis_sends_at_most_2_mb(browser, url, tmp_path):
+    page = browser.new_page()
+    page.set_default_timeout(SECONDS)
+    page.goto(url)
+    analysed(page)
+    sent: list[int] = []
+    client = page.context.new_cdp_session(page)
+    client.send("Network.enable")
+    client.on("Network.dataReceived", lambda event: sent.append(event["encodedDataLength"]))
+    photo = Image.open(striped_photo(tmp_path / "photo.png")).rotate(180)
+    photo.save(tmp_path / "photo.png")
+    before = film(page)
+    page.locator("#photo input[type=file]").set_input_files(tmp_path / "photo.png")
+    page.wait_for_function(
+        "old => document.querySelector('#filmstrip .tile img')?.src !== old", arg=before[0]
+    )
+    page.wait_for_timeout(1000)
+    page.close()
+    assert 50_000 < sum(sent) < 2_000_000

@@ -1,0 +1,202 @@
+"""What a visitor chooses: photo, network, target class, resolution, layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import ImageData
+from gradio.media import get_image
+
+from drtam.explain import PhotoError
+from ui.compute import SIZES, Photo, View
+from ui.networks import catalogue, cost, device_name
+from ui.session import MOST_PROBABLE, Session, source_of, view_of
+from ui.tiles import OPACITY_SLIDER
+
+from gradio.events import Dependency
+
+class PhotoFile(gr.Image):
+    """An image component that hands over the uploaded file itself.
+
+    ``gr.Image`` decodes it first and knows no kind words for what it cannot decode.
+    """
+
+    is_template = True  # drawn in the browser as its parent
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """The path of the uploaded file."""
+        return None if payload is None else payload.path
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+EXAMPLES = {  # photos that the gradio package carries
+    "a lion": "lion.jpg",
+    "a cheetah": "cheetah1.jpg",
+    "a tower": "tower.jpg",
+    "a bus": "bus.png",
+}
+DEFAULT_SIZE = 224
+
+
+def example(file: str) -> str:
+    """The path of one of gradio's photos."""
+    return str(Path(get_image(file)))
+
+
+def build() -> tuple[Session, gr.Image, gr.Markdown]:
+    """The controls beside the tabs, and the state behind them."""
+    first = next(iter(EXAMPLES.values()))
+    photo = PhotoFile(
+        value=example(first),
+        type="filepath",
+        sources=["upload", "clipboard", "webcam"],
+        label="Photo",
+        height=260,
+        elem_id="photo",
+        alt_text="The photo that is analysed",
+    )
+    gr.Examples(
+        [[example(file)] for file in EXAMPLES.values()],
+        inputs=photo,
+        example_labels=list(EXAMPLES),
+        label="Photos to try",
+    )
+    networks = list(catalogue())
+    session = Session(
+        photo=gr.State(None),
+        network=gr.Dropdown(networks, value=networks[0], label="Network", elem_id="network"),
+        target=gr.Dropdown(
+            [("most probable class", MOST_PROBABLE)],
+            value=MOST_PROBABLE,
+            label="Target class of Grad-CAM (type to search)",
+            elem_id="target",
+        ),
+        size=gr.Slider(
+            *SIZES,
+            value=DEFAULT_SIZE,
+            step=32,
+            label="Analysis resolution",
+            elem_id="size",
+            info="The network sees the whole photo, with about this many pixels squared.",
+        ),
+        layer=gr.Dropdown([], label="Layer, in every tab", elem_id="layer"),
+        revision=gr.State(0),
+        open_tab=gr.State("Overview"),
+    )
+    gr.HTML(OPACITY_SLIDER)
+    status = gr.Markdown(elem_id="status")
+    return session, photo, status
+
+
+def connect(demo: gr.Blocks, session: Session, photo: gr.Image, status: gr.Markdown) -> None:
+    """Analyse whenever an input changes, and once when the page opens."""
+    events: list[Any] = [
+        demo.load,
+        photo.change,
+        session.network.input,
+        session.target.input,
+        session.size.input,
+    ]
+    gr.on(
+        events,
+        analyse,
+        [
+            photo,
+            session.photo,
+            session.network,
+            session.size,
+            session.target,
+            session.layer,
+            session.revision,
+        ],
+        [photo, session.photo, session.target, session.layer, status, session.revision],
+        concurrency_id="model",
+        concurrency_limit=1,
+        show_progress_on=[status],
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+    session.layer.input(
+        lambda revision: revision + 1,
+        session.revision,
+        session.revision,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def warm_up() -> None:
+    """Analyse what a new visitor sees first, so that it is there when the page opens."""
+    photo = Photo.open(example(next(iter(EXAMPLES.values()))))
+    view_of(photo, next(iter(catalogue())), DEFAULT_SIZE, MOST_PROBABLE)
+
+
+def analyse(
+    path: str | None,
+    shown: Photo | None,
+    network: str,
+    size: int,
+    target: int,
+    layer: str | None,
+    revision: int,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
+) -> Any:
+    """The analysis of a photo, its classes and layers to choose from, and a new revision.
+
+    A photo that cannot be used gives way to the one that is shown.
+    """
+    if path is None:  # the photo was removed: what is shown stays
+        return gr.skip()
+    progress(0.1, desc="Reading the photo")
+    try:
+        photo = Photo.open(path)
+    except PhotoError as error:
+        gr.Warning(str(error), title="This photo cannot be used")
+        back = shown.path if shown is not None and Path(shown.path).exists() else None
+        return back, *[gr.skip()] * 5
+    progress(0.3, desc="Running the network")
+    view = view_of(photo, network, size, target)
+    chosen, _ = view.layer(layer)
+    return (
+        gr.skip(),
+        photo,
+        gr.Dropdown(choices=target_choices(view)),
+        gr.Dropdown(choices=list(view.analysis.layers), value=chosen),
+        status_of(view, network),
+        revision + 1,
+    )
+
+
+def target_choices(view: View) -> list[tuple[str, int]]:
+    """The five most probable classes first, then all of them by name."""
+    best = view.analysis.probabilities[0].topk(min(5, len(view.classes)))
+    top = [
+        (f"{view.classes[k]} ({p:.1%})", k)
+        for p, k in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+    rest = sorted((n, k) for k, n in enumerate(view.classes) if k not in best.indices.tolist())
+    return [("most probable class", MOST_PROBABLE), *top, *rest]
+
+
+def status_of(view: View, network: str) -> str:
+    """What was analysed, on what, and how far it can be trusted."""
+    counted = cost(source_of(network))
+    width, height = view.pixels.size
+    trust = (
+        ""
+        if view.trained
+        else "\n\n**Untrained network: its weights are random.** Scores and maps show how the "
+        "mechanism works, not what a trained network knows."
+    )
+    return (
+        f"**{view.label}**\n\n"
+        f"{counted.params / 1e6:.2f} M parameters, {counted.gflops:.2f} GFLOPs at 224×224. "
+        f"Saw {width}×{height} pixels on {device_name()}.{trust}"
+    )
