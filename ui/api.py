@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 from torch import Tensor
 
 from drtam import DRTAMTrace
-from drtam.explain import PhotoError, named_maps
-from ui import compare, variants
+from drtam.explain import LayerAnalysis, PhotoError, named_maps
+from models.paper import find_row
+from ui import compare
 from ui.compute import SIZES, Photo, View, explain
-from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost
+from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost, load
 from ui.session import MOST_PROBABLE, view_of
 
 Json = dict[str, Any]
@@ -20,7 +23,7 @@ Json = dict[str, Any]
 def build() -> None:
     """Register every endpoint in the open ``gr.Blocks``."""
     for function in (networks, analyze, layer, descriptors, compare_modules, variant):
-        gr.api(function, api_name=function.__name__, concurrency_id="model", concurrency_limit=1)
+        api(function, api_name=function.__name__, concurrency_id="model", concurrency_limit=1)
 
 
 def networks() -> list[str]:
@@ -195,23 +198,23 @@ def variant(
         seed: of the weights, 0 to 99.
         size: side of a square with as many pixels as the network is to see, 96 to 448.
     """
-    for name, value, choices in (
+    for argument, choice, choices in (
         ("backbone", backbone, BACKBONE_NAMES),
         ("attention", attention, ATTENTION_NAMES),
     ):
-        if value not in choices:
-            raise gr.Error(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        if choice not in choices:
+            raise gr.Error(f"{argument} must be one of {', '.join(choices)}, not {choice!r}")
     limits = (("s", s, 1, 16), ("n", n, 1, 64), ("r", r, 1, 128), ("seed", seed, 0, 99))
     for name, value, low, high in (*limits, ("size", size, *SIZES)):
         _check_range(name, value, low, high)
     source = Untrained(backbone, attention, s, n, r, seed)
     view = explain(_photo(photo), source, size, None)
-    counted = cost(source)
+    counted, row = cost(source), find_row(load(source).spec)
     return {
         **_about(view),
         "params": counted.params,
         "gflops": counted.gflops,
-        "paper": variants.paper_row(source),
+        "paper": None if row is None else asdict(row),
         "maps": {
             name: _list(found.trace.spatial()) for name, found in view.analysis.layers.items()
         },
@@ -232,7 +235,7 @@ def _view(photo: gr.FileData, network: str, target: int, size: int) -> View:
     return view_of(_photo(photo), label, size, target)
 
 
-def _layer(view: View, name: str):
+def _layer(view: View, name: str) -> LayerAnalysis:
     if name not in view.analysis.layers:
         raise gr.Error(f"layer must be one of {', '.join(view.analysis.layers)}, not {name!r}")
     return view.analysis.layers[name]

@@ -15,20 +15,6 @@ from ui.networks import catalogue, cost, device_name
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
-
-class PhotoFile(gr.Image):
-    """An image component that hands over the uploaded file itself.
-
-    ``gr.Image`` decodes it first and knows no kind words for what it cannot decode.
-    """
-
-    is_template = True  # drawn in the browser as its parent
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """The path of the uploaded file."""
-        return None if payload is None else payload.path
-
-
 EXAMPLES = {  # photos that the gradio package carries
     "a lion": "lion.jpg",
     "a cheetah": "cheetah1.jpg",
@@ -43,10 +29,15 @@ def example(file: str) -> str:
     return str(Path(get_image(file)))
 
 
+def uploaded_file(payload: ImageData | None) -> str | None:
+    """The path of an upload, as it is: ``gr.Image`` would decode it, without kind words."""
+    return None if payload is None else payload.path
+
+
 def build() -> tuple[Session, gr.Image, gr.Markdown]:
     """The controls beside the tabs, and the state behind them."""
     first = next(iter(EXAMPLES.values()))
-    photo = PhotoFile(
+    photo = gr.Image(
         value=example(first),
         type="filepath",
         sources=["upload", "clipboard", "webcam"],
@@ -55,6 +46,7 @@ def build() -> tuple[Session, gr.Image, gr.Markdown]:
         elem_id="photo",
         alt_text="The photo that is analysed",
     )
+    photo.preprocess = uploaded_file  # type: ignore[method-assign]
     gr.Examples(
         [[example(file)] for file in EXAMPLES.values()],
         inputs=photo,

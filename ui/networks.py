@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from models.checkpoints import load_checkpoint
-from models.complexity import Complexity, complexity
 from torch import nn
 from torchvision.models import ResNet50_Weights
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
-from models import build_model
+from models import Spec, build_model
+from models.checkpoints import load_checkpoint
+from models.complexity import Complexity, complexity
 
 CHECKPOINTS = Path(__file__).parent.parent / "assets" / "checkpoints"
 ATTENTION_NAMES = {"drtam": "DRTAM", "cbam": "CBAM", "ca": "CA"}
@@ -70,15 +70,13 @@ class Network:
 
     Attributes:
         model: frozen, in evaluation mode, on ``DEVICE``.
-        attention: ``drtam``, ``cbam`` or ``ca``.
-        backbone: as ``build_model`` names it.
+        spec: what ``build_model`` built.
         classes: the name of each class.
         trained: whether the weights have seen data.
     """
 
     model: nn.Module
-    attention: str
-    backbone: str
+    spec: Spec
     classes: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -93,20 +91,16 @@ def load(source: Source) -> Network:
         about = checkpoint.description
         return Network(
             _ready(checkpoint.model),
-            about.spec.attention or "none",
-            about.spec.backbone,
+            about.spec,
             about.classes,
             about.mean,
             about.std,
             trained=True,
         )
-    model = build_model(
-        source.backbone, source.attention, s=source.s, n=source.n, r=source.r, seed=source.seed
-    )
+    spec = Spec(source.backbone, source.attention, source.s, source.n, source.r)
     return Network(
-        _ready(model),
-        source.attention,
-        source.backbone,
+        _ready(build_model(**asdict(spec), seed=source.seed)),
+        spec,
         imagenet_classes(),
         IMAGENET_MEAN,
         IMAGENET_STD,
@@ -150,15 +144,15 @@ def rivals(source: Source) -> dict[str, Source]:
     The others use the same seed, so that all backbones have the same weights, and the settings
     that the paper found best for CBAM and CA in Table 4.
     """
-    network = load(source)
+    spec = load(source).spec
     seed = source.seed if isinstance(source, Untrained) else 0
-    chunks = 4 if network.backbone.startswith("mobilenet") else 1
+    chunks = 4 if spec.backbone.startswith("mobilenet") else 1
     others: dict[str, Source] = {
-        "drtam": Untrained(network.backbone, "drtam", n=chunks, seed=seed),
-        "cbam": Untrained(network.backbone, "cbam", r=16, seed=seed),
-        "ca": Untrained(network.backbone, "ca", seed=seed),
+        "drtam": Untrained(spec.backbone, "drtam", n=chunks, seed=seed),
+        "cbam": Untrained(spec.backbone, "cbam", r=16, seed=seed),
+        "ca": Untrained(spec.backbone, "ca", seed=seed),
     }
-    return others | {network.attention: source}
+    return others | {str(spec.attention): source}
 
 
 def device_name() -> str:

@@ -18,6 +18,7 @@ attention make of the same photo.
 
 def build() -> gr.Blocks:
     """The whole page with its events and endpoints; ``launch`` takes theme and style."""
+    demo: gr.Blocks
     with gr.Blocks(
         title="DRTAM Lens", fill_width=True, analytics_enabled=False, delete_cache=(3600, 3600)
     ) as demo:

@@ -46,7 +46,7 @@ class Session:
         tab: gr.Tab,
         draw: Callable[..., Any],
         outputs: Sequence[gr.components.Component],
-        controls: Sequence[gr.components.Component] = (),
+        controls: Sequence[gr.Slider | gr.Radio | gr.Dropdown] = (),
         *,
         runs_network: bool = False,
     ) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gradio as gr
-from models.paper import find_row
 
+from models.paper import find_row
 from ui.compute import Photo, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Source, Untrained, cost, load
 from ui.session import Session, source_of, view_of
@@ -61,15 +61,14 @@ def counterpart(view: View, layer: str, of: View) -> str:
 def cost_row(view: View, source: Source) -> str:
     """A row of the table: parameters, GFLOPs, and the paper's row where it has one."""
     counted = cost(source)
-    row = find_row(load(source).model.spec)
+    row = find_row(load(source).spec)
     printed = ["–"] * 4
     if row is not None:
-        top1 = "–" if row.top1 is None else f"{row.top1:.2f} %"
         printed = [
             f"{row.row} (Table {row.table})",
             f"{row.params:.2f} M",
             f"{row.gflops:.2f}",
-            top1,
+            f"{row.top1:.3f} %",
         ]
     cells = [view.label, f"{counted.params / 1e6:.2f} M", f"{counted.gflops:.2f}", *printed]
     return f"| {' | '.join(cells)} |"

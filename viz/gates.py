@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -82,4 +85,8 @@ def ca_figure(trace: CATrace, title: str) -> go.Figure:
     return finish(figure, title, height=430)
 
 
-FIGURES = {DRTAMTrace: factors_figure, CBAMTrace: cbam_figure, CATrace: ca_figure}
+FIGURES: dict[type, Callable[[Any, str], go.Figure]] = {
+    DRTAMTrace: factors_figure,
+    CBAMTrace: cbam_figure,
+    CATrace: ca_figure,
+}

@@ -1,0 +1,140 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+from torchvision.models import (
+    MobileNetV2,
+    mobilenet_v2,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+)
+
+from drtam import CBAM, DRTAM, AttentionModule, CoordinateAttention
+from drtam.checks import check_range
+from models.placement import attend_blocks, attend_depthwise, attend_stages
+
+Placement = Literal["block", "stage"]
+
+ATTENTIONS: dict[str, type[AttentionModule]] = {
+    "drtam": DRTAM,
+    "cbam": CBAM,
+    "ca": CoordinateAttention,
+}
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "resnet152": resnet152,
+    "mobilenet_v2": mobilenet_v2,
+    "mobilenet_v2_075": partial(mobilenet_v2, width_mult=0.75),
+    "mobilenet_v2_050": partial(mobilenet_v2, width_mult=0.5),
+}
+MAX_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that ``build_model`` has to know to build a network again; its arguments.
+
+    Raises:
+        ValueError: a value is not one of its choices, or out of its range.
+    """
+
+    backbone: str
+    attention: str | None = None
+    s: int = 3
+    n: int = 1
+    r: int = 32
+    placement: Placement = "block"
+    num_classes: int = 1000
+
+    def __post_init__(self) -> None:
+        _check_choice("backbone", self.backbone, BACKBONES)
+        _check_choice("attention", self.attention, (None, *ATTENTIONS))
+        _check_choice("placement", self.placement, get_args(Placement))
+        check_range("s", self.s, 1, 16)
+        check_range("n", self.n, 1, 64)
+        check_range("r", self.r, 1, 128)
+        check_range("num_classes", self.num_classes, 1, MAX_CLASSES)
+        if self.placement == "stage" and not self.backbone.startswith("resnet"):
+            raise ValueError(
+                f"placement must be 'block' for {self.backbone!r}: 'stage' is for ResNet"
+            )
+
+
+def build_model(
+    backbone: str,
+    attention: str | None = None,
+    *,
+    s: int = 3,
+    n: int = 1,
+    r: int = 32,
+    placement: Placement = "block",
+    num_classes: int = 1000,
+    seed: int | None = None,
+) -> nn.Module:
+    """An untrained network: a torchvision backbone with attention in it.
+
+    The backbone's tensors keep torchvision's names, so its weights load with ``strict=False``.
+
+    Args:
+        backbone: a key of ``BACKBONES``.
+        attention: a key of ``ATTENTIONS``, or None for the plain backbone.
+        s: S of DRTAM, 1 to 16.
+        n: N of DRTAM, 1 to 64.
+        r: reduction ratio of the attention, 1 to 128.
+        placement: ``block``: in every block (section 4.1); ``stage``: after the stem and after
+            each stage of a ResNet (Table 7, "Pool.").
+        num_classes: K, 1 to 100000.
+        seed: of the weights, at least 0, whatever the default device; torch's generators stay
+            untouched. The backbone's weights are the same for every attention.
+
+    Returns:
+        (B, 3, H, W) to (B, K), in training mode; its ``spec`` is the ``Spec`` of the arguments.
+
+    Raises:
+        ValueError: a value is not one of its choices, or out of its range.
+    """
+    spec = Spec(backbone, attention, s, n, r, placement, num_classes)
+    if seed is None:
+        return _build(spec)
+    check_range("seed", seed, 0, 2**63 - 1)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
+        model = _build(spec)
+    return model.to(torch.get_default_device())
+
+
+def _build(spec: Spec) -> nn.Module:
+    model = BACKBONES[spec.backbone](weights=None, num_classes=spec.num_classes)
+    model.spec = spec  # type: ignore[assignment]
+    if spec.attention is None:
+        return model
+    kind = ATTENTIONS[spec.attention]
+    hyper = {"s": spec.s, "n": spec.n, "r": spec.r} if kind is DRTAM else {"r": spec.r}
+    make = partial(kind, **hyper)
+    if isinstance(model, MobileNetV2):
+        attend_depthwise(model, make, first=kind is not CoordinateAttention)
+    elif spec.placement == "stage":
+        attend_stages(model, make)
+    else:
+        attend_blocks(model, make)
+    return model
+
+
+def _check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    allowed = list(choices)
+    if value not in allowed:
+        listed = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"{name} must be one of {listed}, not {value!r}")

@@ -1,0 +1,145 @@
+"""Parameters and operations, against counters that work differently."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from drtam import CBAM, DRTAM, CoordinateAttention
+from models import ATTENTIONS, build_model
+from models.complexity import complexity
+
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+def on_meta(*arguments: str) -> nn.Module:
+    with torch.device("meta"):
+        return build_model(*arguments).eval()
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "mobilenet_v2"])
+@pytest.mark.parametrize("attention", [None, *ATTENTIONS])
+def test_multiply_accumulates_are_those_of_torchs_own_counter(backbone, attention):
+    network = on_meta(backbone, attention)
+    with FlopCounterMode(display=False) as reference:
+        network(torch.empty(1, 3, 96, 64, device="meta"))
+    flops = reference.get_flop_counts()["Global"]
+    products = sum(count for op, count in flops.items() if op is not torch.ops.aten.bmm)
+    ours = complexity(network, (96, 64)).by_layer
+    weighted = [path for path, m in network.named_modules() if isinstance(m, WEIGHTED)]
+    assert sum(ours[path] for path in weighted) * 2e9 == pytest.approx(products, rel=1e-12)
+
+
+def layer_counter(network: nn.Module, size: tuple[int, int]) -> int:
+    """mmcv's counter for the layers of a plain backbone, without biases."""
+    counts = []
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        x = inputs[0]
+        if isinstance(module, nn.Conv2d):
+            kernel = module.kernel_size[0] * module.kernel_size[1]
+            counts.append(output.numel() * kernel * module.in_channels // module.groups)
+        elif isinstance(module, nn.Linear):
+            counts.append(module.in_features * module.out_features)
+        elif isinstance(module, nn.BatchNorm2d):
+            counts.append(2 * x.numel())
+        elif isinstance(module, nn.ReLU | nn.MaxPool2d | nn.AdaptiveAvgPool2d):
+            counts.append(x.numel())
+
+    for module in network.modules():
+        module.register_forward_hook(count)
+    network(torch.empty(1, 3, *size, device="meta"))
+    return sum(counts)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet101"])
+def test_a_plain_resnet_costs_what_a_counter_of_layers_says(backbone):
+    ours = complexity(on_meta(backbone), (96, 64)).gflops
+    assert ours * 1e9 == pytest.approx(layer_counter(on_meta(backbone), (96, 64)), rel=1e-12)
+
+
+class Image(nn.Module):
+    """Gives an attention module of 3 channels the image."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.attention(x)
+
+
+def test_drtam_costs_its_means_products_and_norms():
+    c, h, w, s, n, hidden = 3, 12, 10, 2, 3, 8
+    descriptors = 3 * c * h * w
+    strips = (c * h + c * w) + (c * h + c * w) + 2 * h * w  # for the channels, h and w
+    mixing = 4 * s * c + 3 * (s + n + 1) * (h + w)
+    mlp = 2 * c * hidden + hidden
+    norms = 2 * (h + w)
+    found = complexity(Image(DRTAM(c, s=s, n=n)), (h, w))
+    assert found.gflops * 1e9 == pytest.approx(descriptors + 2 * (strips + mixing + mlp + norms))
+
+
+def test_coordinate_attention_costs_its_means_products_norm_and_hard_swish():
+    c, h, w, hidden = 3, 12, 10, 8
+    products = 2 * c * hidden * (h + w)
+    expected = 2 * c * h * w + products + 3 * hidden * (h + w)
+    found = complexity(Image(CoordinateAttention(c)), (h, w))
+    assert found.gflops * 1e9 == pytest.approx(expected)
+
+
+def test_cbam_costs_its_products_norm_and_relus_but_no_pooling():
+    c, h, w, hidden = 3, 12, 10, 1
+    mlp = 2 * c * hidden + hidden
+    expected = 2 * mlp + 2 * 49 * h * w + 2 * h * w
+    assert complexity(Image(CBAM(c)), (h, w)).gflops * 1e9 == pytest.approx(expected)
+
+
+def test_a_transposed_convolution_counts_each_input():
+    found = complexity(Image(nn.ConvTranspose2d(3, 5, kernel_size=2, stride=2)), (6, 4))
+    assert found.by_layer == {"attention": 6 * 4 * 3 * 5 * 4 / 1e9}
+
+
+def test_operations_belong_to_the_module_they_run_in():
+    found = complexity(on_meta("resnet18", "drtam"), (64, 96))
+    assert sum(found.by_layer.values()) == pytest.approx(found.gflops)
+    assert found.by_layer["conv1"] == 32 * 48 * 64 * 3 * 49 / 1e9
+    assert found.by_layer["bn1"] == 2 * 32 * 48 * 64 / 1e9
+    assert found.by_layer["layer1.0.attention"] == 3 * 64 * 16 * 24 / 1e9  # the descriptors
+    assert found.by_layer["layer1.0.attention.initial.mlp.0"] == 2 * 64 * 8 / 1e9  # used twice
+    assert "layer1.0" not in found.by_layer
+    assert next(iter(found.by_layer)) == "conv1"
+    assert list(found.by_layer)[-1] == "fc"
+
+
+def test_the_mlp_that_both_maps_share_counts_once():
+    mlp = 3 * 8 + 8 + 8 * 3 + 3
+    strips = 4 * 3 + 2 * (3 * (3 + 1 + 1)) + 2 * 2  # Eqn 5, 10 and 11
+    assert complexity(Image(DRTAM(3))).params == mlp + 2 * strips
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_network_is_left_alone(dtype):
+    network = build_model("resnet18", "drtam", seed=0).to(dtype)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    state = torch.random.get_rng_state()
+    found = complexity(network, (64, 96))
+    assert found == complexity(on_meta("resnet18", "drtam"), (64, 96))
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_network_that_fails_leaves_nothing_behind():
+    with pytest.raises(RuntimeError):
+        complexity(Image(nn.Conv2d(7, 7, 3)))
+    assert complexity(Image(nn.Conv2d(3, 1, 1)), (2, 2)).gflops == 12 / 1e9
+
+
+@pytest.mark.parametrize("size", [(0, 64), (64, -1), (64, 2.5)])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match="must be a whole number of at least 1"):
+        complexity(on_meta("resnet18"), size)
