@@ -24,7 +24,7 @@ def bounds(length: int, count: int) -> list[tuple[int, int]]:
         ValueError: while tracing (``torch.jit.trace``, the TorchScript ONNX exporter) at a
             length where rule 1 does not apply: the trace would freeze that length.
     """
-    size = -(-length // count)
+    size = (length + count - 1) // count  # not -(-length // count): ONNX rounds that to zero
     if (count - 1) * size < length:  # rule 1
         last = (count - 1) * size
         return [(i * size, size) for i in range(count - 1)] + [(last, length - last)]

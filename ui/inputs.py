@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import ImageData
 from gradio.media import get_image
 
 from drtam.explain import PhotoError
@@ -29,11 +28,6 @@ def example(file: str) -> str:
     return str(Path(get_image(file)))
 
 
-def uploaded_file(payload: ImageData | None) -> str | None:
-    """The path of an upload, as it is: ``gr.Image`` would decode it, without kind words."""
-    return None if payload is None else payload.path
-
-
 def build() -> tuple[Session, gr.Image, gr.Markdown]:
     """The controls beside the tabs, and the state behind them."""
     first = next(iter(EXAMPLES.values()))
@@ -46,7 +40,6 @@ def build() -> tuple[Session, gr.Image, gr.Markdown]:
         elem_id="photo",
         alt_text="The photo that is analysed",
     )
-    photo.preprocess = uploaded_file  # type: ignore[method-assign]
     gr.Examples(
         [[example(file)] for file in EXAMPLES.values()],
         inputs=photo,
@@ -82,18 +75,24 @@ def build() -> tuple[Session, gr.Image, gr.Markdown]:
 
 def connect(demo: gr.Blocks, session: Session, photo: gr.Image, status: gr.Markdown) -> None:
     """Analyse whenever an input changes, and once when the page opens."""
-    events: list[Any] = [
-        demo.load,
-        photo.change,
-        session.network.input,
-        session.target.input,
-        session.size.input,
-    ]
-    gr.on(
-        events,
-        analyse,
-        [
-            photo,
+    opened = gr.on(
+        [demo.load, photo.change],
+        open_photo,
+        photo,
+        session.photo,
+        preprocess=False,  # gr.Image would decode the file itself, without kind words
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    opened.failure(
+        lambda shown: shown.path if shown is not None and Path(shown.path).exists() else None,
+        session.photo,
+        photo,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    how: dict[str, Any] = {
+        "inputs": [
             session.photo,
             session.network,
             session.size,
@@ -101,13 +100,15 @@ def connect(demo: gr.Blocks, session: Session, photo: gr.Image, status: gr.Markd
             session.layer,
             session.revision,
         ],
-        [photo, session.photo, session.target, session.layer, status, session.revision],
-        concurrency_id="model",
-        concurrency_limit=1,
-        show_progress_on=[status],
-        trigger_mode="always_last",
-        api_visibility="private",
-    )
+        "outputs": [session.target, session.layer, status, session.revision],
+        "concurrency_id": "model",
+        "concurrency_limit": 1,
+        "show_progress_on": [status],
+        "trigger_mode": "always_last",
+        "api_visibility": "private",
+    }
+    opened.success(analyse, **how)
+    gr.on([session.network.input, session.target.input, session.size.input], analyse, **how)
     session.layer.input(
         lambda revision: revision + 1,
         session.revision,
@@ -124,9 +125,19 @@ def warm_up() -> None:
     view_of(photo, next(iter(catalogue())), DEFAULT_SIZE, MOST_PROBABLE)
 
 
+def open_photo(file: dict[str, Any] | None) -> Any:
+    """The photo in an uploaded file; where it was removed, the one that is shown stays."""
+    if file is None:
+        return gr.skip()
+    try:
+        return Photo.open(file["path"])
+    except PhotoError as error:
+        title = "This photo cannot be used"
+        raise gr.Error(str(error), title=title, print_exception=False) from error
+
+
 def analyse(
-    path: str | None,
-    shown: Photo | None,
+    photo: Photo | None,
     network: str,
     size: int,
     target: int,
@@ -134,25 +145,13 @@ def analyse(
     revision: int,
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
 ) -> Any:
-    """The analysis of a photo, its classes and layers to choose from, and a new revision.
-
-    A photo that cannot be used gives way to the one that is shown.
-    """
-    if path is None:  # the photo was removed: what is shown stays
+    """Classes and layers to choose from, what was analysed, and a new revision."""
+    if photo is None:  # nothing was opened so far
         return gr.skip()
-    progress(0.1, desc="Reading the photo")
-    try:
-        photo = Photo.open(path)
-    except PhotoError as error:
-        gr.Warning(str(error), title="This photo cannot be used")
-        back = shown.path if shown is not None and Path(shown.path).exists() else None
-        return back, *[gr.skip()] * 5
     progress(0.3, desc="Running the network")
     view = view_of(photo, network, size, target)
     chosen, _ = view.layer(layer)
     return (
-        gr.skip(),
-        photo,
         gr.Dropdown(choices=target_choices(view)),
         gr.Dropdown(choices=list(view.analysis.layers), value=chosen),
         status_of(view, network),
