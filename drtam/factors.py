@@ -53,5 +53,8 @@ def combined_map(initial: Factors, complement: Factors, *, channels_last: bool =
     """
     channel, spatial = combined_terms(initial, complement)
     flat = spatial.flatten(2)  # (B, 3, HW)
-    product = (flat.mT @ channel.mT).mT if channels_last else channel @ flat  # (B, C, HW)
+    if channels_last:
+        product = (flat.transpose(1, 2) @ channel.transpose(1, 2)).transpose(1, 2)
+    else:
+        product = channel @ flat  # (B, C, HW)
     return product.reshape(*product.shape[:2], *spatial.shape[2:])

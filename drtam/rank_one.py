@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from drtam.checks import check_range
-from drtam.chunks import averages, bounds, maxima
+from drtam.chunks import averages, maxima
 from drtam.descriptors import Descriptors
 from drtam.factors import Factors
 
@@ -58,20 +58,16 @@ class RankOneAttention(nn.Module):
     def forward(self, descriptors: Descriptors) -> Factors:
         """Descriptors (B, C, H), (B, C, W), (B, H, W) to factors (B, C), (B, H), (B, W)."""
         ch, cw, hw = descriptors.ch, descriptors.cw, descriptors.hw
-        rows = bounds(hw.shape[1], self.s)
-        columns = bounds(hw.shape[2], self.s)
-        groups = bounds(self.channels, self.n)
-
-        pooled_ch = averages(ch, 2, rows) + maxima(ch, 2, rows)  # Eqn 4
-        pooled_cw = averages(cw, 2, columns) + maxima(cw, 2, columns)  # Eqn 3
+        pooled_ch = averages(ch, 2, self.s) + maxima(ch, 2, self.s)  # Eqn 4
+        pooled_cw = averages(cw, 2, self.s) + maxima(cw, 2, self.s)  # Eqn 3
         s_c = self.channel(torch.stack(pooled_ch + pooled_cw, dim=1))  # Eqn 5: (B, 1, C)
         c = torch.sigmoid(self.mlp(s_c[:, 0]))  # Eqn 6: (B, C)
 
-        pooled_h = [*averages(ch, 1, groups), ch.amax(1), *averages(hw, 2, columns)]  # Eqn 7-9
+        pooled_h = [*averages(ch, 1, self.n), ch.amax(1), *averages(hw, 2, self.s)]  # Eqn 7-9
         s_h = self.row(torch.stack(pooled_h, dim=1))  # Eqn 10: (B, 1, H)
         h = torch.sigmoid(self.row_norm(s_h))[:, 0]  # Eqn 11: (B, H)
 
-        pooled_w = [*averages(cw, 1, groups), cw.amax(1), *averages(hw, 1, rows)]
+        pooled_w = [*averages(cw, 1, self.n), cw.amax(1), *averages(hw, 1, self.s)]
         s_w = self.column(torch.stack(pooled_w, dim=1))  # (B, 1, W)
         w = torch.sigmoid(self.column_norm(s_w))[:, 0]  # (B, W)
         return Factors(c=c, h=h, w=w)

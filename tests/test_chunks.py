@@ -1,0 +1,75 @@
+"""Where an axis is cut: three rules, each against the torch function that defines it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from drtam.chunks import averages, bounds, maxima, membership
+
+LENGTHS, COUNTS = range(1, 65), range(1, 17)
+
+
+def cut(length: int, count: int) -> list[list[int]]:
+    return [list(range(start, start + size)) for start, size in bounds(length, count)]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_every_axis_gives_as_many_chunks_as_asked_for(count):
+    for length in LENGTHS:
+        found = cut(length, count)
+        assert len(found) == count
+        assert all(found)
+        assert {index for chunk in found for index in chunk} == set(range(length))
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_chunks_are_torchs(count):
+    ruled_by = set()
+    for length in LENGTHS:
+        axis, found = torch.arange(length), cut(length, count)
+        for rule in (torch.chunk, torch.tensor_split):
+            expected = [part.tolist() for part in rule(axis, count)]
+            if len(expected) == count and all(expected):
+                assert found == expected
+                ruled_by.add(rule)
+                break
+    assert torch.chunk in ruled_by
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_graph_for_any_length_has_the_same_chunks(count):
+    for length in LENGTHS:
+        inside = membership(torch.empty(2, length), 1, count)
+        assert [row.nonzero()[:, 0].tolist() for row in inside] == cut(length, count)
+
+
+def test_the_papers_stages():
+    sizes = {length: [size for _, size in bounds(length, 3)] for length in (56, 28, 14, 7, 4)}
+    assert sizes == {
+        56: [19, 19, 18],
+        28: [10, 10, 8],
+        14: [5, 5, 4],
+        7: [3, 3, 1],
+        4: [2, 1, 1],
+    }
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 16])
+def test_short_axes_are_pooled_adaptively(count):
+    for length in range(1, count):
+        x = torch.randn(2, 3, length)
+        average = torch.stack(averages(x, 2, count), dim=2)
+        maximum = torch.stack(maxima(x, 2, count), dim=2)
+        torch.testing.assert_close(average, nn.functional.adaptive_avg_pool1d(x, count))
+        torch.testing.assert_close(maximum, nn.functional.adaptive_max_pool1d(x, count))
+
+
+@pytest.mark.parametrize(("pool", "reduce"), [(averages, torch.mean), (maxima, torch.amax)])
+@pytest.mark.parametrize("dim", [1, 2])
+def test_pooling_removes_the_axis(pool, reduce, dim):
+    x = torch.randn(2, 7, 8)
+    parts = x.chunk(3, dim)
+    for found, part in zip(pool(x, dim, 3), parts, strict=True):
+        torch.testing.assert_close(found, reduce(part, dim))
