@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.events import api
+from gradio_client.utils import is_file_obj_with_meta
 from torch import Tensor
 
 from drtam import DRTAMTrace
@@ -15,7 +16,7 @@ from models.paper import find_row
 from ui import compare
 from ui.compute import SIZES, Photo, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost, load
-from ui.session import MOST_PROBABLE, view_of
+from ui.session import MOST_PROBABLE, source_of, view_of
 
 Json = dict[str, Any]
 
@@ -221,17 +222,19 @@ def variant(
     }
 
 
-def _photo(file: gr.FileData) -> Photo:
-    path = file["path"] if isinstance(file, dict) else file.path
+def _photo(file: Any) -> Photo:
+    if not is_file_obj_with_meta(file):  # Gradio has checked the paths of those that have it
+        raise gr.Error("photo must be an uploaded file: what gradio_client's handle_file gives")
     try:
-        return Photo.open(path)
+        return Photo.open(file["path"])
     except PhotoError as error:
-        raise gr.Error(str(error)) from error
+        raise gr.Error(str(error), print_exception=False) from error
 
 
 def _view(photo: gr.FileData, network: str, target: int, size: int) -> View:
     label = network or next(iter(catalogue()))
     _check_range("size", size, *SIZES)
+    _check_range("target", target, MOST_PROBABLE, len(load(source_of(label)).classes) - 1)
     return view_of(_photo(photo), label, size, target)
 
 
@@ -242,7 +245,7 @@ def _layer(view: View, name: str) -> LayerAnalysis:
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not isinstance(value, int) or not low <= value <= high:
+    if type(value) is not int or not low <= value <= high:
         raise gr.Error(f"{name} must be a whole number from {low} to {high}, not {value!r}")
 
 

@@ -1,0 +1,218 @@
+"""The endpoints, called as a program would, against the library called directly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from gradio.media import get_image
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from scipy.stats import spearmanr
+from server import running_app
+
+from drtam.explain import Analysis, analyze, load_photo, prepare
+from models import build_model
+from models.complexity import complexity
+
+LION = get_image("lion.jpg")
+SIZE = 128
+ENDPOINTS = {"analyze", "compare_modules", "descriptors", "layer", "networks", "variant"}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("app") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Client:
+    return Client(url, verbose=False, analytics_enabled=False)
+
+
+@pytest.fixture
+def ask(client: Client):
+    """Call an endpoint with the lion."""
+
+    def ask(endpoint: str, **arguments: Any) -> Any:
+        arguments = {"photo": handle_file(LION), "size": SIZE, **arguments}
+        return client.predict(**arguments, api_name=f"/{endpoint}")
+
+    return ask
+
+
+def expected(target: int | None = None, **network: Any) -> Analysis:
+    """What the library says of the lion, decoded as the page decodes it."""
+    arguments = {"backbone": "resnet50", "attention": "drtam", "seed": 0, **network}
+    tensor = prepare(load_photo(LION, 1024), SIZE).tensor
+    return analyze(build_model(**arguments).eval(), tensor, target)
+
+
+@pytest.fixture(scope="module")
+def lion_analysis() -> Analysis:
+    return expected()
+
+
+def close(found: Any, tensor: torch.Tensor) -> None:
+    np.testing.assert_allclose(found, tensor.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_each_endpoint_documents_its_arguments(client):
+    documented = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert {name.strip("/") for name in documented} == ENDPOINTS
+    for name, endpoint in documented.items():
+        assert endpoint["description"], name
+        for parameter in endpoint["parameters"]:
+            assert parameter["python_type"]["type"] not in ("", "Any"), (name, parameter)
+
+
+def test_networks_starts_with_the_default(client, ask):
+    labels = client.predict(api_name="/networks")
+    assert ask("analyze")["network"] == labels[0]
+    other = ask("analyze", network=labels[-1])
+    assert other["network"] == labels[-1]
+
+
+def test_analyze(ask, lion_analysis):
+    found = ask("analyze")
+    assert found["trained"] is False
+    best = lion_analysis.probabilities[0].topk(5)
+    assert [entry["class"] for entry in found["top"]] == best.indices.tolist()
+    close([entry["probability"] for entry in found["top"]], best.values)
+    assert found["target"] == best.indices[0]
+    assert list(found["layers"]) == list(lion_analysis.layers)
+    for name, layer in lion_analysis.layers.items():
+        maps = found["layers"][name]["maps"]
+        close(maps["combined"]["mean"], layer.trace.attention()[0].mean())
+        errors = found["layers"][name]["residual_error"]
+        close([errors["ch"], errors["cw"], errors["hw"]], layer.residual.error[0])
+        assert found["layers"][name]["shape"] == list(layer.trace.attention().shape[1:])
+
+
+def test_layer(ask, lion_analysis):
+    wanted = lion_analysis.layers["layer3.2"]
+    found = ask("layer", layer="layer3.2")
+    close(found["maps"]["combined"], wanted.trace.attention()[0].mean(0))
+    close(found["maps"]["initial"], wanted.trace.initial.map()[0].mean(0))
+    close(found["factors"]["complement"]["h"], wanted.trace.complement.h[0])
+    close(found["gradcam"], wanted.gradcam[0])
+    channel = ask("layer", layer="layer3.2", channel=77)
+    close(channel["maps"]["complement"], wanted.trace.complement.map()[0, 77])
+
+
+def test_the_target_class_decides_grad_cam(ask):
+    found = ask("layer", layer="layer4.2", target=291)
+    close(found["gradcam"], expected(291).layers["layer4.2"].gradcam[0])
+
+
+def test_descriptors(ask, lion_analysis):
+    wanted = lion_analysis.layers["layer1.1"]
+    found = ask("descriptors", layer="layer1.1")
+    close(found["input"]["ch"], wanted.trace.descriptors.ch[0])
+    close(found["residual"]["hw"], wanted.trace.residual.hw[0])
+    close(found["exact_residual"]["cw"], wanted.residual.exact.cw[0])
+    close(found["relative_error"]["hw"], wanted.residual.error[0, 2])
+
+
+def test_compare_modules(ask, lion_analysis):
+    found = ask("compare_modules", layer="layer2.3")
+    target = int(lion_analysis.target[0])
+    wanted = {
+        "drtam": lion_analysis,
+        "cbam": expected(target, attention="cbam", r=16),
+        "ca": expected(target, attention="ca"),
+    }
+    assert set(found["networks"]) == set(wanted)
+    maps = {}
+    for kind, analysis in wanted.items():
+        layer = analysis.layers["layer2.3"]
+        close(found["networks"][kind]["map"], layer.trace.spatial()[0])
+        close(found["networks"][kind]["gradcam"], layer.gradcam[0])
+        maps[kind] = layer.trace.spatial()[0].flatten().numpy()
+    table = dict(zip(found["names"], found["rank_correlation"], strict=True))
+    row = dict(zip(found["names"], table["DRTAM"], strict=True))
+    assert row["CA"] == pytest.approx(spearmanr(maps["drtam"], maps["ca"])[0], abs=1e-3)
+
+
+def test_variant(ask):
+    found = ask("variant", backbone="mobilenet_v2", s=3, n=8, r=32, seed=7)
+    network = build_model("mobilenet_v2", "drtam", n=8, seed=7)
+    wanted = expected(backbone="mobilenet_v2", n=8, seed=7)
+    assert found["params"] == sum(p.numel() for p in network.parameters())
+    assert found["gflops"] == complexity(network).gflops
+    assert found["paper"]["top1"] == 73.130
+    assert list(found["maps"]) == list(wanted.layers)
+    close(
+        found["maps"]["features.9.conv.1"], wanted.layers["features.9.conv.1"].trace.spatial()[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "says"),
+    [
+        ("analyze", {"size": 95}, "size must be a whole number from 96 to 448, not 95"),
+        ("analyze", {"size": 10**9}, "size must be a whole number from 96 to 448"),
+        ("analyze", {"network": "VGG"}, "There is no network 'VGG'. Choose one of: DRTAM-ResNet"),
+        ("analyze", {"target": 1000}, "target must be a whole number from -1 to 999, not 1000"),
+        ("analyze", {"target": -2}, "target must be a whole number from -1 to 999, not -2"),
+        ("layer", {"layer": "layer9"}, "layer must be one of layer1.0, .* not 'layer9'"),
+        ("layer", {"layer": "layer4.2", "channel": 2048}, "channel must be .* -1 to 2047"),
+        ("compare_modules", {"layer": ""}, "layer must be one of"),
+        ("variant", {"backbone": "vgg16"}, "backbone must be one of resnet18, .* not 'vgg16'"),
+        ("variant", {"attention": "se"}, "attention must be one of drtam, cbam, ca, not 'se'"),
+        ("variant", {"s": 17}, "s must be a whole number from 1 to 16, not 17"),
+        ("variant", {"n": 0}, "n must be a whole number from 1 to 64, not 0"),
+        ("variant", {"r": -5}, "r must be a whole number from 1 to 128, not -5"),
+        ("variant", {"seed": 100}, "seed must be a whole number from 0 to 99, not 100"),
+    ],
+)
+def test_a_wrong_argument_gets_a_sentence(ask, endpoint, arguments, says):
+    with pytest.raises(AppError, match=says) as error:
+        ask(endpoint, **arguments)
+    assert "Traceback" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"target": "lion"}, {"size": None}, {"size": 128.5}, {"network": ["x"]}, {"target": [1]}],
+)
+def test_an_argument_of_another_type_is_refused(ask, arguments):
+    with pytest.raises(AppError) as error:
+        ask("analyze", **arguments)
+    assert str(Path(__file__).parent.parent) not in str(error.value)
+
+
+def test_what_is_no_photo_gets_a_sentence(ask, tmp_path):
+    fake = tmp_path / "photo.png"
+    fake.write_text("<svg></svg>")
+    with pytest.raises(AppError, match="could not be read as a photo"):
+        ask("analyze", photo=handle_file(fake))
+
+
+@pytest.mark.parametrize("meta", [{"meta": {"_type": "gradio.FileData"}}, {}, {"url": LION}])
+@pytest.mark.parametrize("path", ["/etc/passwd", "app.py", "../../etc/passwd", LION])
+def test_files_of_the_server_are_out_of_reach(url, path, meta):
+    answer = call(url, "analyze", [{"path": path, **meta}, "", -1, SIZE])
+    assert answer.startswith("event: error")
+    assert "could not be read as a photo" not in answer  # which would say that the file exists
+
+
+def call(url: str, endpoint: str, data: list[Any]) -> str:
+    """The answer to a request that no client library has looked at."""
+    address = f"{url}gradio_api/call/{endpoint}"
+    started = httpx.post(address, json={"data": data})
+    return httpx.get(f"{address}/{started.json()['event_id']}", timeout=60).text
+
+
+@pytest.mark.parametrize("data", [[], ["x"], [None, "", -1, SIZE], [7, "", -1, SIZE]])
+def test_a_malformed_request_gets_no_traceback(url, data):
+    answer = call(url, "analyze", data)
+    assert answer.startswith("event: error")
+    assert "Traceback" not in answer
+    assert "/" not in answer.replace("event: error", "")
