@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ CHROMIUM = [
     "--disable-sync",
 ]
 HARMLESS = ("svelte-i18n", "Method not implemented")  # Gradio's own
-SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", ROOT / "screenshots"))
+SCREENSHOTS = ROOT / "screenshots"
 TABS = ("Overview", "Layer", "Descriptors", "Compare", "Variants")
 SECONDS = 60_000
 
