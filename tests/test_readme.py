@@ -1,0 +1,34 @@
+"""The README's examples run, and give what their comments say."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from server import ROOT
+
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def run(*words: str) -> dict[str, Any]:
+    """The names that the one block with these words defines."""
+    (block,) = [block for block in BLOCKS if all(word in block for word in words)]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return names
+
+
+def test_a_network_of_ones_own_is_explained():
+    layer = run("nn.Sequential", "analyze(")["layer"]
+    assert layer.trace.initial.c.shape == (1, 64)
+    assert layer.trace.attention().shape == (1, 64, 55, 55)
+    assert layer.gradcam.shape == (1, 55, 55)
+    assert layer.residual.error.shape == (1, 3)
+
+
+def test_the_papers_network_is_built_and_counted():
+    names = run("build_model(", "complexity(")
+    layers = list(names["attention_layers"](names["network"]))
+    assert layers[:2] + layers[-1:] == ["layer1.0", "layer1.1", "layer4.2"]
+    found = names["complexity"](names["network"])
+    assert (round(found.params / 1e6, 2), round(found.gflops, 2)) == (26.83, 4.14)
