@@ -7,13 +7,12 @@ Example:
 from __future__ import annotations
 
 import argparse
-import platform
-from importlib.metadata import version
 
 import torch
 from gradio.media import get_image
 
 from drtam.explain import analyze, load_photo, prepare
+from experiments.machine import machine
 from experiments.timing import ratios
 from models import ATTENTIONS, BACKBONES, build_model
 
@@ -37,16 +36,6 @@ def bench_analyze(options: argparse.Namespace) -> None:
     print(f"{options.backbone} + {options.attention}, {options.size} px, batch 1")
     print(f"analyze:           {whole} forward passes, median and quartiles")
     print(f"analyze, compact:  {compact} forward passes, median and quartiles")
-
-
-def machine() -> str:
-    """The machine and the versions, to stand beside every number."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return (
-        f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}, "
-        f"torchvision {version('torchvision')}"
-    )
 
 
 def main() -> None:

@@ -1,0 +1,89 @@
+"""How often a network is right, and how well it knows that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+from torchvision.transforms import v2
+
+from drtam.explain.recording import evaluating
+from experiments.photos import Photos
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Of a network on labelled photos, in percent.
+
+    Attributes:
+        top1: how often the best class is the label.
+        top5: how often the label is among the best five.
+        calibration_error: expected calibration error, in 15 bins of equal width.
+    """
+
+    top1: float
+    top5: float
+    calibration_error: float
+
+
+def batches(
+    photos: Photos,
+    size: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    device: torch.device,
+    batch: int = BATCH,
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Which photos, the photos as a network sees them, and their labels."""
+    transform = v2.Compose(
+        [
+            v2.Resize((size, size), v2.InterpolationMode.BICUBIC, antialias=True),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean, std),
+        ]
+    )
+    for start in range(0, len(photos.labels), batch):
+        part = slice(start, start + batch)
+        images = torch.from_numpy(np.array(photos.images[part])).to(device)
+        labels = torch.from_numpy(photos.labels[part]).to(device)
+        yield part, transform(images.movedim(3, 1)), labels
+
+
+@contextmanager
+def half_precision(device: torch.device) -> Iterator[None]:
+    """bfloat16 where the device is fast with it."""
+    with torch.autocast(device.type, torch.bfloat16):
+        yield
+
+
+@torch.no_grad()
+def measure(
+    model: nn.Module,
+    photos: Photos,
+    size: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    device: torch.device,
+) -> Accuracy:
+    """Classify every photo at a resolution of ``size`` x ``size`` pixels."""
+    classes = len(photos.classes)
+    here = {"sync_on_compute": False}  # one process of a training measures for all
+    top1 = MulticlassAccuracy(classes, average="micro", **here).to(device)
+    top5 = MulticlassAccuracy(classes, average="micro", top_k=min(5, classes), **here).to(device)
+    calibration = MulticlassCalibrationError(classes, n_bins=15, **here).to(device)
+    with evaluating(model):
+        for _, images, labels in batches(photos, size, mean, std, device):
+            with half_precision(device):
+                logits = model(images.contiguous(memory_format=torch.channels_last)).float()
+            probabilities = logits.softmax(1)
+            for metric in (top1, top5, calibration):
+                metric.update(probabilities, labels)
+    values = [100 * float(metric.compute()) for metric in (top1, top5, calibration)]
+    return Accuracy(*values)

@@ -1,0 +1,55 @@
+"""Batches of decoded photos to what the network sees, on the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+from torchvision.transforms import v2
+
+from experiments.recipe import Recipe
+
+GROUP = 8  # photos of a batch that share one crop and flip: eight times fewer kernels
+
+
+class Augment:
+    """Random crops, flips, mixup and cutmix; randomness is torch's global generator's.
+
+    Args:
+        recipe: of the training.
+        classes: K.
+        mean: of the normalisation.
+        std: likewise.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        classes: int,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+    ) -> None:
+        self.classes = classes
+        self.crop = v2.Compose(
+            [
+                v2.RandomResizedCrop(recipe.size, scale=(recipe.smallest_crop, 1), antialias=True),
+                v2.RandomHorizontalFlip(),
+            ]
+        )
+        self.finish = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
+        mixes = [
+            kind(alpha=alpha, num_classes=classes)
+            for kind, alpha in ((v2.MixUp, recipe.mixup), (v2.CutMix, recipe.cutmix))
+            if alpha > 0
+        ]
+        self.mix = v2.RandomChoice(mixes) if mixes else None
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, H, W, 3) uint8 and (B,) to (B, 3, S, S) normalised and (B, K) probabilities."""
+        upright = images.movedim(3, 1)
+        cropped = torch.cat([self.crop(group) for group in upright.split(GROUP)])
+        x = self.finish(cropped)
+        if self.mix is None:
+            return x, one_hot(labels, self.classes).float()
+        x, targets = self.mix(x, labels)
+        return x, targets

@@ -1,0 +1,181 @@
+"""Data sets in each layout, decoded once; and what training makes of their photos."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gradio.media import get_image
+from PIL import Image
+from shapes import CLASSES, write_folder
+from torch import nn
+
+from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
+from experiments.accuracy import measure
+from experiments.augment import GROUP, Augment
+from experiments.photos import Photos, open_photos, recognisable
+from experiments.recipe import Recipe
+
+CPU = torch.device("cpu")
+NORMAL = (IMAGENET_MEAN, IMAGENET_STD)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Tiny-ImageNet-200's layout with two classes, one photo grey."""
+    root = tmp_path / "tiny"
+    (root / "val" / "images").mkdir(parents=True)
+    (root / "wnids.txt").write_text("n2\nn1\n")
+    (root / "words.txt").write_text("n1\tlion, king of beasts\nn2\ttower\nn3\tbus, autobus\n")
+    lion = Image.open(get_image("lion.jpg")).convert("RGB").resize((64, 64))
+    for wnid in ("n1", "n2"):
+        folder = root / "train" / wnid / "images"
+        folder.mkdir(parents=True)
+        for i in range(3):
+            lion.rotate(90 * i).save(folder / f"{wnid}_{i}.JPEG")
+    lion.save(root / "val" / "images" / "val_0.JPEG")
+    lion.convert("L").save(root / "val" / "images" / "val_1.JPEG")
+    rows = ["val_0.JPEG\tn2\t0\t32\t44\t63", "val_1.JPEG\tn1\t52\t55\t57\t59"]
+    (root / "val" / "val_annotations.txt").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def test_tiny_imagenet_as_distributed(tiny, tmp_path):
+    train, val = (open_photos(str(tiny), split, 32, tmp_path) for split in ("train", "val"))
+    assert train.classes == val.classes == ("lion", "tower")
+    assert train.images.shape == (6, 32, 32, 3)
+    assert train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert train.boxes is None
+    assert val.labels.tolist() == [1, 0]
+    assert val.boxes.tolist() == [[0, 16, 22.5, 32], [26, 27.5, 29, 30]]
+    assert np.ptp(val.images[1].astype(int), axis=2).max() <= 2  # the grey one
+    expected = np.asarray(Image.open(tiny / "val/images/val_0.JPEG").resize((32, 32), 3))
+    np.testing.assert_array_equal(val.images[0], expected)
+
+
+def test_photos_are_decoded_once(tmp_path):
+    source = write_folder(tmp_path / "shapes", train=2, val=1)
+    photos = open_photos(str(source), "train", 16, tmp_path / "cache")
+    assert (photos.classes, photos.labels.tolist()) == (CLASSES, [0, 0, 1, 1, 2, 2])
+    (folder,) = (tmp_path / "cache").iterdir()
+    mark = folder / "images.npy"
+    before = mark.stat().st_mtime_ns
+    again = open_photos(str(source), "train", 16, tmp_path / "cache")
+    assert mark.stat().st_mtime_ns == before
+    np.testing.assert_array_equal(again.images, photos.images)
+    Image.new("RGB", (9, 9)).save(source / "train" / "disc" / "0.png")  # another content
+    assert open_photos(str(source), "train", 16, tmp_path / "cache").images[0].max() == 0
+
+
+def test_a_photo_that_cannot_be_read_leaves_no_half_cache(tmp_path):
+    source = write_folder(tmp_path / "shapes", train=2, val=1)
+    (source / "train" / "disc" / "0.png").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"photo 0 cannot be read: .*0.png|photo 0 cannot be"):
+        open_photos(str(source), "train", 16, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_folder_of_another_layout_is_explained(tmp_path):
+    with pytest.raises(ValueError, match="must hold the folders train and val"):
+        open_photos(str(tmp_path), "train", 16, tmp_path)
+
+
+def test_a_data_set_of_the_hub(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=["grey", "red"])
+    )
+    images = [Image.new("L", (20, 10), 128), Image.new("RGB", (10, 20), "red")]
+    rows = {"image": images, "label": [0, 1]}
+    part = datasets.Dataset.from_dict(rows, features=features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda _: {"validation": part, "train": part})
+    photos = open_photos("someone/something", "val", 8, tmp_path)
+    assert photos.classes == ("grey", "red")
+    assert photos.labels.tolist() == [0, 1]
+    assert photos.images[:, 4, 4].tolist() == [[128, 128, 128], [255, 0, 0]]
+
+
+def test_without_a_network_the_hub_is_named(tmp_path, monkeypatch):
+    def offline(_: str) -> Any:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=offline))
+    with pytest.raises(ValueError, match=r"'a/b' is no folder, and not found on the hub: no rou"):
+        open_photos("a/b", "train", 8, tmp_path)
+
+
+def test_names_are_short_but_unique():
+    names = recognisable(["crane, bird", "goldfish, Carassius auratus", "crane, machine"])
+    assert names == ("crane, bird", "goldfish", "crane, machine")
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0, 0), (0.2, 0), (0, 1.0), (0.2, 1.0)])
+def test_augmented_batches_hold_every_photo_and_its_class(mixup, cutmix):
+    recipe = Recipe(1, 16, 0.1, 0, size=24, smallest_crop=0.5, mixup=mixup, cutmix=cutmix)
+    augment = Augment(recipe, 5, *NORMAL)
+    grey = torch.arange(16, dtype=torch.uint8) * 10  # one colour for each photo
+    images = grey[:, None, None, None].expand(16, 32, 32, 3)
+    labels = torch.arange(16) % 5
+    torch.manual_seed(5)
+    x, targets = augment(images, labels)
+    assert x.shape == (16, 3, 24, 24)
+    torch.testing.assert_close(targets.sum(1), torch.ones(16))
+    assert (targets.gather(1, labels[:, None]) > 0).all()
+    mean, std = (torch.tensor(value)[:, None, None] for value in NORMAL)
+    if not mixup and not cutmix:
+        torch.testing.assert_close(x * std + mean, (grey / 255)[:, None, None, None].expand_as(x))
+    torch.manual_seed(5)
+    assert torch.equal(augment(images, labels)[0], x)
+    assert not torch.equal(augment(torch.rand(16, 32, 32, 3).mul(255).byte(), labels)[0], x)
+
+
+def test_groups_are_cropped_differently():
+    recipe = Recipe(1, 32, 0.1, 0, size=16, smallest_crop=0.1)
+    photo = torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8)
+    x, _ = Augment(recipe, 2, *NORMAL)(photo.expand(32, 32, 32, 3), torch.zeros(32).long())
+    groups = x.split(GROUP)
+    assert all((group == group[:1]).all() for group in groups)
+    assert not torch.equal(groups[0][0], groups[1][0])
+
+
+class Oracle(nn.Module):
+    """Scores each photo by its mean colour: known, and not always right."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        level = x.float().mean((1, 2, 3), keepdim=True)[:, 0, 0] * 3
+        return -((level - torch.arange(7)) ** 2)
+
+
+def test_accuracy_and_calibration_are_those_of_their_definitions():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (600, 1, 1, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    labels = rng.integers(0, 7, 600)
+    photos = Photos(images, labels, None, tuple("abcdefg"))
+    found = measure(Oracle(), photos, 8, *NORMAL, CPU)
+    mean, std = (np.array(value, dtype=np.float32) for value in NORMAL)
+    x = torch.from_numpy((images.astype(np.float32) / 255 - mean) / std).movedim(3, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        probabilities = Oracle()(x).float().softmax(1).numpy()
+    best = probabilities.argsort(1)[:, ::-1]
+    right = best[:, 0] == labels
+    assert found.top1 == pytest.approx(100 * right.mean())
+    assert found.top5 == pytest.approx(100 * (best[:, :5] == labels[:, None]).any(1).mean())
+    confidence, error = probabilities.max(1), 0.0
+    for k in range(15):
+        inside = (confidence > k / 15) & (confidence <= (k + 1) / 15)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert found.calibration_error == pytest.approx(100 * error, abs=0.01)
+
+
+def test_class_names_survive_the_cache(tmp_path):
+    source = write_folder(tmp_path / "shapes", train=1, val=1)
+    open_photos(str(source), "val", 8, tmp_path / "cache")
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert json.loads((folder / "classes.json").read_text()) == list(CLASSES)

@@ -1,0 +1,188 @@
+"""Trainings that are stopped, shared, or told nonsense; and that they learn."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from server import ROOT
+from shapes import CLASSES, write_folder
+
+from experiments.recipe import PRESETS, Recipe
+from experiments.schedule import rate_at
+from experiments.train import main
+from models.checkpoints import load_checkpoint
+
+SMALL = ["--backbone", "resnet18", "--size", "32", "--photo-size", "32", "--batch", "24"]
+SMALL += ["--rate", "0.05", "--warmup", "1", "--ema", "0.9", "--mixup", "0.2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("shapes"))
+
+
+def options(data: Path, out: Path, *more: str, epochs: int = 3) -> list[str]:
+    cache = ["--cache", str(data.parent / "cache"), "--out", str(out)]
+    return [str(data), *cache, *SMALL, "--epochs", str(epochs), *more]
+
+
+def state(out: Path) -> dict[str, torch.Tensor]:
+    found = torch.load(out / "state.pt", weights_only=True)
+    return {f"{part}.{k}": v for part in ("model", "averaged") for k, v in found[part].items()}
+
+
+def epochs(out: Path) -> list[dict[str, str]]:
+    with (out / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["photos_per_second"]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    main(options(data, out))
+    return out
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(data, whole, tmp_path):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "experiments.train", *options(data, out)]
+    for steps in (2, 7):  # in the first epoch, and in the second of five steps each
+        run = subprocess.Popen(
+            [*command, "--save-seconds", "0"], cwd=ROOT, stderr=subprocess.DEVNULL
+        )
+        while run.poll() is None and not reached(out, steps):
+            time.sleep(0.01)
+        assert run.poll() is None, "it ended before it could be killed"
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    assert not (out / "model.safetensors").exists()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    expected, found = state(whole), state(out)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert epochs(out) == epochs(whole)
+    for name, value in load_file(whole / "model.safetensors").items():
+        assert torch.equal(load_file(out / "model.safetensors")[name], value)
+
+
+def reached(out: Path, steps: int) -> bool:
+    path = out / "state.pt"
+    return path.exists() and torch.load(path, weights_only=True)["step"] >= steps
+
+
+def test_two_processes_train_what_one_trains_in_two_parts(data, tmp_path):
+    cache = ["--cache", str(tmp_path / "cache")]  # fresh: only one of the two may decode
+    train = ["-m", "experiments.train", *options(data, tmp_path / "two", epochs=1), *cache]
+    together = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # rounding depends on their number
+    for command in (
+        [*together, "--nproc-per-node", "2", *train],
+        [sys.executable, *train, "--accumulate", "2", "--out", str(tmp_path / "one")],
+    ):
+        subprocess.run(
+            command, cwd=ROOT, check=True, capture_output=True, env=one_thread, timeout=300
+        )
+    expected, found = state(tmp_path / "one"), state(tmp_path / "two")
+    for name, value in expected.items():
+        if "running" not in name and "num_batches" not in name:  # those are each process's own
+            torch.testing.assert_close(found[name], value)
+    losses = [float(epochs(tmp_path / out)[0]["loss"]) for out in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1])
+
+
+def test_a_training_learns_and_says_what_it_is(data, tmp_path, capsys):
+    more = ["--attention", "none", "--mixup", "0", "--smallest-crop", "0.7", "--seed", "3"]
+    main(options(data, tmp_path, *more, epochs=30))
+    rows = epochs(tmp_path)
+    assert [row["epoch"] for row in rows] == [str(k) for k in range(1, 31)]
+    assert float(rows[-1]["top1"]) > 75  # chance: 33
+    checkpoint = load_checkpoint(tmp_path / "model.safetensors")
+    about = checkpoint.description
+    assert about.classes == CLASSES
+    assert (about.spec.backbone, about.spec.attention, about.input_size) == ("resnet18", None, 32)
+    assert about.accuracy["top1"] == float(rows[-1]["top1"])
+    assert about.recipe.startswith("python -m experiments.train ")
+    assert re.search(r"--epochs 30 .*--seed 3 .*torch 2\.", about.recipe)
+    assert f"top-1 {float(rows[-1]['top1']):.2f} %" in capsys.readouterr().out
+    assert list((tmp_path / "log").iterdir())
+
+
+def test_a_teacher_and_weights_to_start_from(data, whole, tmp_path):
+    model = str(whole / "model.safetensors")
+    main(options(data, tmp_path, "--distill-from", model, "--backbone-weights", model, epochs=1))
+    plain = tmp_path / "undistilled"
+    main(options(data, plain, "--backbone-weights", model, epochs=1))
+    assert float(epochs(tmp_path)[0]["loss"]) != float(epochs(plain)[0]["loss"])
+    # Three epochs' weights are a better start than random ones.
+    assert float(epochs(plain)[0]["loss"]) < float(epochs(whole)[0]["loss"])
+
+
+def test_a_training_goes_on_with_its_own_settings_only(data, whole):
+    with pytest.raises(ValueError, match=r"a training with another rate: .* or another --out"):
+        main(options(data, whole, "--rate", "0.07"))
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--batch", "25", "--accumulate", "2"], "batch must be a multiple .* = 2, not 25"),
+        (["--batch", "121"], "batch must be at most the 120 photos, not 121"),
+        (["--s", "17"], "s must be a whole number from 1 to 16, not 17"),
+        (["--backbone-weights", "nowhere"], "'nowhere' is neither a file nor one of IMAGENET1K"),
+    ],
+)
+def test_nonsense_is_refused_in_a_sentence(data, tmp_path, more, says):
+    with pytest.raises(ValueError, match=says):
+        main(options(data, tmp_path, *more))
+
+
+def test_the_presets_are_section_4_1():
+    printed = {
+        "paper-resnet50": (100, 128, 0.2, 1e-4),
+        "paper-resnet101": (100, 96, 0.2, 1e-4),
+        "paper-mobilenetv2": (300, 64, 0.045, 4e-5),
+    }
+    for name, values in printed.items():
+        recipe = PRESETS[name]
+        found = (recipe.epochs, recipe.batch, recipe.rate, recipe.weight_decay)
+        assert found == values
+        assert (recipe.momentum, recipe.size, recipe.ema) == (0.9, 224, 0)
+
+
+@pytest.mark.parametrize("schedule", ["step", "cosine", "onecycle"])
+def test_the_rate_follows_torchs_schedules(schedule):
+    recipe = Recipe(50, 32, 0.3, 0, schedule=schedule, warmup=10 if schedule == "onecycle" else 0)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+    kinds = torch.optim.lr_scheduler
+    reference = {
+        "step": lambda: kinds.MultiStepLR(optimizer, [15, 30, 45]),
+        "cosine": lambda: kinds.CosineAnnealingLR(optimizer, 50),
+        "onecycle": lambda: kinds.OneCycleLR(
+            optimizer, 0.3, 51, pct_start=11 / 51, cycle_momentum=False, final_div_factor=1e12
+        ),
+    }[schedule]()
+    for epoch in range(51):
+        rate = optimizer.param_groups[0]["lr"]
+        assert 0.3 * rate_at(recipe, epoch) == pytest.approx(rate, abs=1e-9)
+        optimizer.step()
+        if epoch < 50:
+            reference.step()
+
+
+def test_warm_up_rises_in_a_straight_line():
+    recipe = Recipe(50, 32, 0.3, 0, schedule="cosine", warmup=4)
+    assert [rate_at(recipe, epoch) for epoch in (0, 1, 2, 4)] == [0, 0.25, 0.5, 1]
