@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,13 +56,6 @@ def batches(
         yield part, transform(images.movedim(3, 1)), labels
 
 
-@contextmanager
-def half_precision(device: torch.device) -> Iterator[None]:
-    """bfloat16 where the device is fast with it."""
-    with torch.autocast(device.type, torch.bfloat16):
-        yield
-
-
 @torch.no_grad()
 def measure(
     model: nn.Module,
@@ -74,13 +67,13 @@ def measure(
 ) -> Accuracy:
     """Classify every photo at a resolution of ``size`` x ``size`` pixels."""
     classes = len(photos.classes)
-    here = {"sync_on_compute": False}  # one process of a training measures for all
+    here: dict[str, Any] = {"sync_on_compute": False}  # one process measures for all
     top1 = MulticlassAccuracy(classes, average="micro", **here).to(device)
     top5 = MulticlassAccuracy(classes, average="micro", top_k=min(5, classes), **here).to(device)
     calibration = MulticlassCalibrationError(classes, n_bins=15, **here).to(device)
     with evaluating(model):
         for _, images, labels in batches(photos, size, mean, std, device):
-            with half_precision(device):
+            with torch.autocast(device.type, torch.bfloat16):
                 logits = model(images.contiguous(memory_format=torch.channels_last)).float()
             probabilities = logits.softmax(1)
             for metric in (top1, top5, calibration):

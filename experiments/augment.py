@@ -47,7 +47,7 @@ class Augment:
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H, W, 3) uint8 and (B,) to (B, 3, S, S) normalised and (B, K) probabilities."""
         upright = images.movedim(3, 1)
-        cropped = torch.cat([self.crop(group) for group in upright.split(GROUP)])
+        cropped = torch.cat([self.crop(group) for group in torch.split(upright, GROUP)])
         x = self.finish(cropped)
         if self.mix is None:
             return x, one_hot(labels, self.classes).float()

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from experiments.accuracy import half_precision, measure
+from experiments.accuracy import measure
 from experiments.augment import Augment
 from experiments.photos import Photos
 from experiments.recipe import Recipe
@@ -83,7 +83,9 @@ class Training:
         self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.averaged = (
             AveragedModel(
-                self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+                self.model,
+                multi_avg_fn=get_ema_multi_avg_fn(recipe.ema),  # type: ignore[no-untyped-call]
+                use_buffers=True,
             )
             if recipe.ema
             else None
@@ -107,12 +109,12 @@ class Training:
     @property
     def result(self) -> nn.Module:
         """The network that the training is for."""
-        return self.model if self.averaged is None else self.averaged.module  # type: ignore[return-value]
+        return self.model if self.averaged is None else self.averaged.module
 
     def run(self, val: Photos, teacher: nn.Module | None = None) -> None:
         """Train to the end of the recipe, with a progress bar and a log."""
         total = self.job.recipe.epochs * self.steps_per_epoch
-        log = SummaryWriter(str(self.job.out / "log"), purge_step=self.step)
+        log = SummaryWriter(self.job.out / "log", purge_step=self.step) if self.rank == 0 else None
         saved = started = time.monotonic()
         first = self.step  # that this process measures the speed of
         bar = tqdm(
@@ -127,7 +129,8 @@ class Training:
             bar.update(self.job.recipe.batch)
             if self.step % self.steps_per_epoch == 0:
                 done = (self.step - first) * self.job.recipe.batch
-                self._close_epoch(val, log, done / (time.monotonic() - started))
+                if log is not None:
+                    self._close_epoch(val, log, done / (time.monotonic() - started))
                 bar.set_postfix(self.history[-1] if self.history else {})
                 started, first, self.losses = time.monotonic(), self.step, []
                 self.save()
@@ -135,7 +138,8 @@ class Training:
                 self.save()
                 saved = time.monotonic()
         bar.close()
-        log.close()
+        if log is not None:
+            log.close()
 
     def advance(self, teacher: nn.Module | None = None) -> float:
         """One step of the optimizer; returns the mean loss of the batch."""
@@ -172,13 +176,13 @@ class Training:
         labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
         x, targets = self.augment(images, labels)
         x = x.contiguous(memory_format=torch.channels_last)
-        with half_precision(self.device):
+        with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.runs(x)
         smoothing = self.job.recipe.label_smoothing
         hard = cross_entropy(logits.float(), targets, label_smoothing=smoothing)
         if teacher is None:
             return hard
-        with torch.no_grad(), half_precision(self.device):
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
             taught = teacher(x)
         soft = kl_div(
             (logits.float() / TEMPERATURE).log_softmax(1),
@@ -190,8 +194,6 @@ class Training:
 
     def _close_epoch(self, val: Photos, log: SummaryWriter, speed: float) -> None:
         """Measure, and write the row of the epoch."""
-        if self.rank > 0:
-            return
         job = self.job
         found = measure(self.result, val, job.recipe.size, job.mean, job.std, self.device)
         row = {
@@ -203,7 +205,7 @@ class Training:
         }
         self.history.append(row)
         for name, value in row.items():
-            log.add_scalar(name, value, self.step)  # type: ignore[no-untyped-call]
+            log.add_scalar(name, value, self.step)
         with (job.out / "log.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,3 +40,23 @@ def encode() -> Callable[..., io.BytesIO]:
         return buffer
 
     return encode
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Tiny-ImageNet-200's layout with two classes, one photo grey."""
+    root = tmp_path / "tiny"
+    (root / "val" / "images").mkdir(parents=True)
+    (root / "wnids.txt").write_text("n2\nn1\n")
+    (root / "words.txt").write_text("n1\tlion, king of beasts\nn2\ttower\nn3\tbus, autobus\n")
+    lion = Image.open(get_image("lion.jpg")).convert("RGB").resize((64, 64))
+    for wnid in ("n1", "n2"):
+        folder = root / "train" / wnid / "images"
+        folder.mkdir(parents=True)
+        for i in range(3):
+            lion.rotate(90 * i).save(folder / f"{wnid}_{i}.JPEG")
+    lion.save(root / "val" / "images" / "val_0.JPEG")
+    lion.convert("L").save(root / "val" / "images" / "val_1.JPEG")
+    rows = ["val_0.JPEG\tn2\t0\t32\t44\t63", "val_1.JPEG\tn1\t52\t55\t57\t59"]
+    (root / "val" / "val_annotations.txt").write_text("\n".join(rows) + "\n")
+    return root

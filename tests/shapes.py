@@ -1,4 +1,4 @@
-"""A small data set whose answer is known: squares, discs and stripes in any colour."""
+"""A small data set whose answer is known: discs, upright and lying stripes in any colour."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-CLASSES = ("disc", "square", "stripes")
+CLASSES = ("bars", "disc", "stripes")
 
 
 def photo(kind: str, random: np.random.Generator, side: int = 32) -> Image.Image:
@@ -16,7 +16,7 @@ def photo(kind: str, random: np.random.Generator, side: int = 32) -> Image.Image
     cy, cx, radius = *random.integers(10, side - 10, 2), random.integers(6, 9)
     mask = {
         "disc": (y - cy) ** 2 + (x - cx) ** 2 < radius**2,
-        "square": (abs(y - cy) < radius) & (abs(x - cx) < radius),
+        "bars": (abs(x - cx) < radius) & (x % 4 < 2),
         "stripes": (abs(y - cy) < radius) & (y % 4 < 2),
     }[kind]
     pixels = random.integers(0, 90, (side, side, 3))

@@ -110,6 +110,18 @@ def test_each_image_of_a_batch_is_explained_as_if_alone(resnet, lion_tensor):
             torch.testing.assert_close(both.layers[name].gradcam[i], layer.gradcam[0])
 
 
+def test_each_image_may_have_its_own_target(resnet, lion_tensor):
+    batch = torch.cat((lion_tensor, lion_tensor.flip(3)))
+    both = analyze(resnet, batch, torch.tensor([4, 9]))
+    assert both.target.tolist() == [4, 9]
+    for i, target in enumerate((4, 9)):
+        alone = analyze(resnet, batch[i], target)
+        for name, layer in alone.layers.items():
+            torch.testing.assert_close(both.layers[name].gradcam[i], layer.gradcam[0])
+    with pytest.raises(ValueError, match=r"one class for each image, not \(3,\)"):
+        analyze(resnet, batch, torch.tensor([1, 2, 3]))
+
+
 def test_residual_errors_are_those_of_pooling_the_residual_itself(lion_tensor):
     network = build_model("resnet18", "drtam", seed=2).eval()
     inputs: dict[str, Tensor] = {}

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import types
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from gradio.media import get_image
 from PIL import Image
 from shapes import CLASSES, write_folder
 from torch import nn
@@ -24,26 +22,6 @@ from experiments.recipe import Recipe
 
 CPU = torch.device("cpu")
 NORMAL = (IMAGENET_MEAN, IMAGENET_STD)
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """Tiny-ImageNet-200's layout with two classes, one photo grey."""
-    root = tmp_path / "tiny"
-    (root / "val" / "images").mkdir(parents=True)
-    (root / "wnids.txt").write_text("n2\nn1\n")
-    (root / "words.txt").write_text("n1\tlion, king of beasts\nn2\ttower\nn3\tbus, autobus\n")
-    lion = Image.open(get_image("lion.jpg")).convert("RGB").resize((64, 64))
-    for wnid in ("n1", "n2"):
-        folder = root / "train" / wnid / "images"
-        folder.mkdir(parents=True)
-        for i in range(3):
-            lion.rotate(90 * i).save(folder / f"{wnid}_{i}.JPEG")
-    lion.save(root / "val" / "images" / "val_0.JPEG")
-    lion.convert("L").save(root / "val" / "images" / "val_1.JPEG")
-    rows = ["val_0.JPEG\tn2\t0\t32\t44\t63", "val_1.JPEG\tn1\t52\t55\t57\t59"]
-    (root / "val" / "val_annotations.txt").write_text("\n".join(rows) + "\n")
-    return root
 
 
 def test_tiny_imagenet_as_distributed(tiny, tmp_path):
@@ -69,13 +47,13 @@ def test_photos_are_decoded_once(tmp_path):
     again = open_photos(str(source), "train", 16, tmp_path / "cache")
     assert mark.stat().st_mtime_ns == before
     np.testing.assert_array_equal(again.images, photos.images)
-    Image.new("RGB", (9, 9)).save(source / "train" / "disc" / "0.png")  # another content
+    Image.new("RGB", (9, 9)).save(source / "train" / "bars" / "0.png")  # another content
     assert open_photos(str(source), "train", 16, tmp_path / "cache").images[0].max() == 0
 
 
 def test_a_photo_that_cannot_be_read_leaves_no_half_cache(tmp_path):
     source = write_folder(tmp_path / "shapes", train=2, val=1)
-    (source / "train" / "disc" / "0.png").write_bytes(b"nothing")
+    (source / "train" / "bars" / "0.png").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"photo 0 cannot be read: .*0.png|photo 0 cannot be"):
         open_photos(str(source), "train", 16, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

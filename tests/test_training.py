@@ -106,9 +106,9 @@ def test_two_processes_train_what_one_trains_in_two_parts(data, tmp_path):
 
 def test_a_training_learns_and_says_what_it_is(data, tmp_path, capsys):
     more = ["--attention", "none", "--mixup", "0", "--smallest-crop", "0.7", "--seed", "3"]
-    main(options(data, tmp_path, *more, epochs=30))
+    main(options(data, tmp_path, *more, epochs=15))
     rows = epochs(tmp_path)
-    assert [row["epoch"] for row in rows] == [str(k) for k in range(1, 31)]
+    assert [row["epoch"] for row in rows] == [str(k) for k in range(1, 16)]
     assert float(rows[-1]["top1"]) > 75  # chance: 33
     checkpoint = load_checkpoint(tmp_path / "model.safetensors")
     about = checkpoint.description
@@ -116,7 +116,7 @@ def test_a_training_learns_and_says_what_it_is(data, tmp_path, capsys):
     assert (about.spec.backbone, about.spec.attention, about.input_size) == ("resnet18", None, 32)
     assert about.accuracy["top1"] == float(rows[-1]["top1"])
     assert about.recipe.startswith("python -m experiments.train ")
-    assert re.search(r"--epochs 30 .*--seed 3 .*torch 2\.", about.recipe)
+    assert re.search(r"--epochs 15 .*--seed 3 .*torch 2\.", about.recipe)
     assert f"top-1 {float(rows[-1]['top1']):.2f} %" in capsys.readouterr().out
     assert list((tmp_path / "log").iterdir())
 

@@ -68,14 +68,15 @@ class Analysis:
         return map_tensors(dataclasses.replace(self, layers=layers), Tensor.cpu)
 
 
-def analyze(model: nn.Module, image: Tensor, target: int | None = None) -> Analysis:
+def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None) -> Analysis:
     """Trace every attention layer, with Grad-CAM at each, in one forward and one backward pass.
 
     Args:
         model: any network with DRTAM, CBAM or CoordinateAttention modules inside that maps
             images to class scores (B, K). It is left as it was: mode, weights, gradients.
         image: (B, 3, H, W) or (3, H, W), normalised as the network expects.
-        target: the class that Grad-CAM explains, 0 to K - 1; by default each image's best.
+        target: the class that Grad-CAM explains, 0 to K - 1, or (B,), one for each image; by
+            default each image's best.
 
     Raises:
         ValueError: the network has no attention module or returns something else than class
@@ -105,15 +106,19 @@ def analyze(model: nn.Module, image: Tensor, target: int | None = None) -> Analy
     return Analysis(logits=logits.detach(), target=targets, layers=layers)
 
 
-def _targets(logits: Tensor, target: int | None) -> Tensor:
+def _targets(logits: Tensor, target: int | Tensor | None) -> Tensor:
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"model must return class scores (B, K), not {got}")
     if target is None:
         return logits.argmax(1)
-    if not 0 <= target < logits.shape[1]:
+    given = torch.as_tensor(target, device=logits.device)
+    if given.dim() and given.shape != logits.shape[:1]:
+        raise ValueError(f"target must have one class for each image, not {tuple(given.shape)}")
+    targets = given.expand(logits.shape[:1])
+    if targets.is_floating_point() or not ((targets >= 0) & (targets < logits.shape[1])).all():
         raise ValueError(f"target must be from 0 to {logits.shape[1] - 1}, not {target}")
-    return torch.full_like(logits[:, 0], target, dtype=torch.long)
+    return targets.long()
 
 
 def _layer(record: Record, gradient: Tensor) -> LayerAnalysis:

@@ -1,0 +1,169 @@
+"""Accuracy, calibration and localisation of checkpoints, side by side.
+
+Example:
+    python -m experiments.evaluate runs/drtam/model.safetensors runs/cbam/model.safetensors \\
+        --data tiny-imagenet-200 --sizes 64 96 --out results
+
+Writes results.json and results.md into the folder given with --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from experiments.accuracy import Accuracy, measure
+from experiments.localisation import Score, first, localise
+from experiments.machine import machine
+from experiments.photos import Photos, open_photos
+from experiments.timing import ratios
+from models import attention_layers, build_model
+from models.checkpoints import Checkpoint, load_checkpoint
+from models.complexity import complexity
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of one checkpoint.
+
+    Attributes:
+        name: the file's folder.
+        params: number of parameters.
+        gflops: at 224 x 224, as the paper counts.
+        latency: forward passes of the same backbone without attention, batch 8.
+        accuracy: by resolution.
+        maps: by layer and map; empty without boxes or attention.
+    """
+
+    name: str
+    params: int
+    gflops: float
+    latency: float
+    accuracy: dict[int, Accuracy]
+    maps: dict[str, dict[str, Score]]
+
+
+def evaluate(
+    name: str,
+    checkpoint: Checkpoint,
+    photos: Photos,
+    sizes: Sequence[int],
+    device: torch.device,
+    boxes: int,
+) -> Evaluation:
+    """Measure one network; ``boxes`` photos are enough for its maps.
+
+    Raises:
+        ValueError: the network knows other classes than the photos have.
+    """
+    model, about = checkpoint.model.to(device), checkpoint.description
+    if about.classes != photos.classes:
+        raise ValueError(f"{name} must know the classes of the photos, but knows others")
+    accuracy = {
+        size: measure(model, photos, size, about.mean, about.std, device) for size in sizes
+    }
+    maps = {}
+    if photos.boxes is not None and attention_layers(model):
+        few = first(photos, boxes)
+        maps = localise(model, few, about.input_size, about.mean, about.std, device)
+    counted = complexity(model)
+    latency = _latency(model, about.spec.backbone, about.input_size, device)
+    return Evaluation(name, counted.params, counted.gflops, latency, accuracy, maps)
+
+
+def _latency(model: nn.Module, backbone: str, size: int, device: torch.device) -> float:
+    """Forward passes of the plain backbone that one of the network takes."""
+    plain = build_model(backbone, seed=0).eval().to(device)
+    images = torch.randn(8, 3, size, size, device=device)
+
+    def forward(network: nn.Module) -> None:
+        with torch.inference_mode():
+            network(images).sum().item()  # waits for a GPU
+
+    return ratios(lambda: forward(plain), lambda: forward(model))[0].median
+
+
+def markdown(found: Sequence[Evaluation], photos: int, boxes: int) -> str:
+    """The tables of a report."""
+    lines = [
+        f"Machine: {machine()}. {photos} photos; maps on {boxes} of them, drawn with seed 0.",
+        "",
+        "| network | Param. | GFLOPs at 224 | latency / plain | pixels | top-1 | top-5 | "
+        "calibration error |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for item in found:
+        for size, a in item.accuracy.items():
+            lines.append(
+                f"| {item.name} | {item.params / 1e6:.2f} M | {item.gflops:.2f} | "
+                f"{item.latency:.2f} | {size} | {a.top1:.2f} % | {a.top5:.2f} % | "
+                f"{a.calibration_error:.2f} % |"
+            )
+    for item in found:
+        if item.maps:
+            lines += ["", *_map_table(item)]
+    return "\n".join(lines) + "\n"
+
+
+def _map_table(item: Evaluation) -> list[str]:
+    kinds = list(dict.fromkeys(kind for maps in item.maps.values() for kind in maps))
+    lines = [
+        f"{item.name}: pointing game / energy inside the box, in percent.",
+        "",
+        f"| layer | {' | '.join(kinds)} |",
+        "|---" * (len(kinds) + 1) + "|",
+    ]
+    for layer, maps in item.maps.items():
+        cells = [
+            f"{maps[kind].pointing:.1f} / {maps[kind].energy:.1f}" if kind in maps else "–"
+            for kind in kinds
+        ]
+        lines.append(f"| {layer or 'without a map'} | {' | '.join(cells)} |")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoints", nargs="+", type=Path, help="files of experiments.train")
+    parser.add_argument("--data", required=True, help="as for experiments.train")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
+    parser.add_argument("--photo-size", type=int, default=64, help="side of the decoded photos")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", help="resolutions; the trained one if none"
+    )
+    parser.add_argument("--boxes", type=int, default=10_000, help="photos for the maps")
+    parser.add_argument("--out", type=Path, help="folder of results.json and results.md")
+    options = parser.parse_args(arguments)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    photos = open_photos(options.data, "val", options.photo_size, options.cache)
+    found = []
+    for path in options.checkpoints:
+        checkpoint = load_checkpoint(path, device)
+        sizes = options.sizes or [checkpoint.description.input_size]
+        name = path.parent.name if path.stem == "model" else path.stem
+        found.append(evaluate(name, checkpoint, photos, sizes, device, options.boxes))
+    report = markdown(found, len(photos.labels), min(options.boxes, len(photos.labels)))
+    print(report)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "results.md").write_text(report)
+        content = {"machine": machine(), "results": [asdict(item) for item in found]}
+        (options.out / "results.json").write_text(json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
