@@ -127,6 +127,17 @@ def load_checkpoint(
     return Checkpoint(model.eval(), about)
 
 
+def describe(path: str | os.PathLike[str]) -> Description:
+    """What a file of ``save_checkpoint`` says of itself, without its weights.
+
+    Raises:
+        CheckpointError: the file is no such checkpoint, or its header is damaged.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        return _description(file.metadata() or {}, path.name)
+
+
 def _blank(spec: Spec) -> nn.Module:
     """The network without memory for its tensors."""
     with torch.device("meta"):

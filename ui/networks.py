@@ -12,8 +12,9 @@ from torchvision.models import ResNet50_Weights
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from models import Spec, build_model
-from models.checkpoints import load_checkpoint
+from models.checkpoints import describe, load_checkpoint
 from models.complexity import Complexity, complexity
+from models.description import Description
 
 CHECKPOINTS = Path(__file__).parent.parent / "assets" / "checkpoints"
 ATTENTION_NAMES = {"drtam": "DRTAM", "cbam": "CBAM", "ca": "CA"}
@@ -44,9 +45,12 @@ class Untrained:
     @property
     def label(self) -> str:
         """As the page writes it."""
-        name = f"{ATTENTION_NAMES[self.attention]}-{BACKBONE_NAMES[self.backbone]}"
-        chunks = f"S={self.s}, N={self.n}, " if self.attention == "drtam" else ""
-        return f"{name} ({chunks}r={self.r}), untrained, seed {self.seed}"
+        return f"{_name(self.spec)}, untrained, seed {self.seed}"
+
+    @property
+    def spec(self) -> Spec:
+        """What ``build_model`` builds."""
+        return Spec(self.backbone, self.attention, self.s, self.n, self.r)
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,22 @@ class Embedded:
     @property
     def label(self) -> str:
         """As the page writes it."""
-        return f"{self.path.stem}, trained"
+        return f"{_name(self.about.spec)}, trained ({self.path.stem})"
+
+    @property
+    def about(self) -> Description:
+        """What the checkpoint says of itself."""
+        return _describe(self.path)
 
 
 Source = Untrained | Embedded
+_describe = lru_cache(maxsize=64)(describe)
+
+
+def _name(spec: Spec) -> str:
+    name = f"{ATTENTION_NAMES[str(spec.attention)]}-{BACKBONE_NAMES[spec.backbone]}"
+    chunks = f"S={spec.s}, N={spec.n}, " if spec.attention == "drtam" else ""
+    return f"{name} ({chunks}r={spec.r})"
 
 
 @dataclass(frozen=True)
@@ -97,10 +113,9 @@ def load(source: Source) -> Network:
             about.std,
             trained=True,
         )
-    spec = Spec(source.backbone, source.attention, source.s, source.n, source.r)
     return Network(
-        _ready(build_model(**asdict(spec), seed=source.seed)),
-        spec,
+        _ready(build_model(**asdict(source.spec), seed=source.seed)),
+        source.spec,
         imagenet_classes(),
         IMAGENET_MEAN,
         IMAGENET_STD,
@@ -124,10 +139,18 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(ResNet50_Weights.DEFAULT.meta["categories"])
 
 
+def embedded() -> list[Embedded]:
+    """The trained checkpoints with attention, DRTAM's first."""
+    found = [Embedded(path) for path in sorted(CHECKPOINTS.glob("*.safetensors"))]
+    order = list(ATTENTION_NAMES)
+    attended = [source for source in found if source.about.spec.attention is not None]
+    return sorted(attended, key=lambda source: order.index(str(source.about.spec.attention)))
+
+
 def catalogue() -> dict[str, Source]:
     """What the page offers by its label, the default first."""
-    sources: list[Source] = [Embedded(path) for path in sorted(CHECKPOINTS.glob("*.safetensors"))]
-    sources += [
+    sources: list[Source] = [
+        *embedded(),
         Untrained(),
         Untrained("resnet18"),
         Untrained("resnet101", r=16),
@@ -141,10 +164,11 @@ def catalogue() -> dict[str, Source]:
 def rivals(source: Source) -> dict[str, Source]:
     """The network itself and its backbone with the other attentions, by attention.
 
-    The others use the same seed, so that all backbones have the same weights, and the settings
-    that the paper found best for CBAM and CA in Table 4.
+    A trained network is compared with those trained for the same classes. Where there are none,
+    and beside an untrained one, the others are untrained, with the same seed, so that all
+    backbones have the same weights, and with the settings that Table 4 found best.
     """
-    spec = load(source).spec
+    spec = source.about.spec if isinstance(source, Embedded) else source.spec
     seed = source.seed if isinstance(source, Untrained) else 0
     chunks = 4 if spec.backbone.startswith("mobilenet") else 1
     others: dict[str, Source] = {
@@ -152,6 +176,11 @@ def rivals(source: Source) -> dict[str, Source]:
         "cbam": Untrained(spec.backbone, "cbam", r=16, seed=seed),
         "ca": Untrained(spec.backbone, "ca", seed=seed),
     }
+    if isinstance(source, Embedded):
+        for other in reversed(embedded()):
+            same_classes = other.about.classes == source.about.classes
+            if same_classes and other.about.spec.backbone == spec.backbone:
+                others[str(other.about.spec.attention)] = other
     return others | {str(spec.attention): source}
 
 
