@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from drtam.base import AttentionModule
 from drtam.checks import check_feature
 from drtam.descriptors import Descriptors
 from drtam.factors import Factors, combined_map, combined_terms
-from drtam.rank_one import RankOneAttention
+from drtam.rank_one import Options, RankOneAttention
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,21 @@ class DRTAM(AttentionModule):
         s: S, chunks along H and along W, 1 to 16.
         n: N, chunks along C, 1 to 64.
         r: reduction ratio of the MLP that both maps share, 1 to 128.
+        options: of the authors' code, see ``RankOneAttention``: ``least_hidden``,
+            ``channel_norm``, ``max_pools``.
 
     Raises:
         ValueError: an argument is out of its range, or the input is not (B, C, H, W).
     """
 
-    def __init__(self, channels: int, s: int = 3, n: int = 1, r: int = 32) -> None:
+    def __init__(
+        self, channels: int, s: int = 3, n: int = 1, r: int = 32, **options: Unpack[Options]
+    ) -> None:
         super().__init__()
         self.channels, self.s, self.n, self.r = channels, s, n, r
-        self.initial = RankOneAttention(channels, s=s, n=n, r=r)
-        self.complement = RankOneAttention(channels, s=s, n=n, r=r, mlp=self.initial.mlp)
+        self.initial = RankOneAttention(channels, s=s, n=n, r=r, **options)
+        mlp = self.initial.mlp
+        self.complement = RankOneAttention(channels, s=s, n=n, r=r, mlp=mlp, **options)
 
     def trace(self, x: Tensor) -> DRTAMTrace:
         """X (B, C, H, W) to the output, with every step on the way kept."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from drtam.checks import check_range
 from drtam.chunks import averages, maxima
 from drtam.descriptors import Descriptors
 from drtam.factors import Factors
+
+
+class Options(TypedDict, total=False):
+    """What the authors' code does and the paper does not say; see ``RankOneAttention``."""
+
+    least_hidden: int
+    channel_norm: bool
+    max_pools: bool
 
 
 class RankOneAttention(nn.Module):
@@ -21,8 +31,13 @@ class RankOneAttention(nn.Module):
         channels: C, at least 1.
         s: S, chunks along H and along W, 1 to 16.
         n: N, chunks along C, 1 to 64; need not divide C.
-        r: reduction ratio of the MLP, 1 to 128; the hidden width is max(8, C // r).
+        r: reduction ratio of the MLP, 1 to 128; the hidden width is max(least_hidden, C // r).
         mlp: F0, ReLU and F1 (Eqn 6) of another module to share; its own by default.
+        least_hidden: lower bound of the hidden width.
+        channel_norm: not in the paper: a batch norm on S_c before F0, as in the authors' code.
+        max_pools: not in the paper: X_hw's chunks are pooled by their maximum too, and the
+            channel maximum of Eqn 9 is taken for each of the N chunks, as in the configuration
+            that the authors released.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -36,23 +51,30 @@ class RankOneAttention(nn.Module):
         n: int = 1,
         r: int = 32,
         mlp: nn.Sequential | None = None,
+        least_hidden: int = 8,
+        channel_norm: bool = False,
+        max_pools: bool = False,
     ) -> None:
         super().__init__()
         check_range("channels", channels, 1)
         check_range("s", s, 1, 16)
         check_range("n", n, 1, 64)
         check_range("r", r, 1, 128)
+        check_range("least_hidden", least_hidden, 1)
         self.channels, self.s, self.n, self.r = channels, s, n, r
-        hidden = max(8, channels // r)
+        self.max_pools = max_pools
+        hidden = max(least_hidden, channels // r)
         self.channel = nn.Conv1d(4 * s, 1, kernel_size=1, bias=False)
+        self.channel_norm = nn.BatchNorm1d(1) if channel_norm else nn.Identity()
         if mlp is None:
             mlp = nn.Sequential(
                 nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels)
             )
         self.mlp = mlp  # F0 and F1 of Eqn 6
-        self.row = nn.Conv1d(s + n + 1, 1, kernel_size=3, padding=1, bias=False)
+        strips = 2 * s + 2 * n if max_pools else s + n + 1
+        self.row = nn.Conv1d(strips, 1, kernel_size=3, padding=1, bias=False)
         self.row_norm = nn.BatchNorm1d(1)
-        self.column = nn.Conv1d(s + n + 1, 1, kernel_size=3, padding=1, bias=False)
+        self.column = nn.Conv1d(strips, 1, kernel_size=3, padding=1, bias=False)
         self.column_norm = nn.BatchNorm1d(1)
 
     def forward(self, descriptors: Descriptors) -> Factors:
@@ -61,13 +83,19 @@ class RankOneAttention(nn.Module):
         pooled_ch = averages(ch, 2, self.s) + maxima(ch, 2, self.s)  # Eqn 4
         pooled_cw = averages(cw, 2, self.s) + maxima(cw, 2, self.s)  # Eqn 3
         s_c = self.channel(torch.stack(pooled_ch + pooled_cw, dim=1))  # Eqn 5: (B, 1, C)
-        c = torch.sigmoid(self.mlp(s_c[:, 0]))  # Eqn 6: (B, C)
+        c = torch.sigmoid(self.mlp(self.channel_norm(s_c)[:, 0]))  # Eqn 6: (B, C)
 
-        pooled_h = [*averages(ch, 1, self.n), ch.amax(1), *averages(hw, 2, self.s)]  # Eqn 7-9
-        s_h = self.row(torch.stack(pooled_h, dim=1))  # Eqn 10: (B, 1, H)
+        s_h = self.row(self._pooled(ch, hw, 2))  # Eqn 10: (B, 1, H)
         h = torch.sigmoid(self.row_norm(s_h))[:, 0]  # Eqn 11: (B, H)
-
-        pooled_w = [*averages(cw, 1, self.n), cw.amax(1), *averages(hw, 1, self.s)]
-        s_w = self.column(torch.stack(pooled_w, dim=1))  # (B, 1, W)
+        s_w = self.column(self._pooled(cw, hw, 1))  # (B, 1, W)
         w = torch.sigmoid(self.column_norm(s_w))[:, 0]  # (B, W)
         return Factors(c=c, h=h, w=w)
+
+    def _pooled(self, strip: Tensor, hw: Tensor, dim: int) -> Tensor:
+        """(B, C, L) and X_hw, whose axis ``dim`` is not L, to all that is pooled from them."""
+        pooled = averages(strip, 1, self.n)  # Eqn 8
+        pooled += maxima(strip, 1, self.n if self.max_pools else 1)  # Eqn 9
+        pooled += averages(hw, dim, self.s)  # Eqn 7
+        if self.max_pools:
+            pooled += maxima(hw, dim, self.s)
+        return torch.stack(pooled, dim=1)  # (B, S + N + 1, L)

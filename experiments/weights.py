@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from models.build import Spec
+from models.files import read_tensors
 
 HEADS = ("fc.", "classifier.")
 
@@ -31,7 +29,6 @@ def start_from(model: nn.Module, source: str) -> list[str]:
         ValueError: the source is unknown, needs code to load, or does not fit the backbone.
     """
     found = _read(source, model.spec)  # type: ignore[arg-type]
-    found = {name.removeprefix("module."): value for name, value in found.items()}
     own = model.state_dict()
     fits = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
     fresh = [name for name in own if name not in fits]
@@ -46,16 +43,8 @@ def start_from(model: nn.Module, source: str) -> list[str]:
 
 
 def _read(source: str, spec: Spec) -> dict[str, Tensor]:
-    path = Path(source)
-    if path.suffix == ".safetensors" and path.is_file():
-        return load_file(path)
-    if path.is_file():
-        try:
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # pickles fail in many ways
-            raise ValueError(f"{source} holds more than weights, or is damaged") from error
-        content = content.get("state_dict", content)
-        return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if Path(source).is_file():
+        return read_tensors(Path(source))
     try:
         weights = get_model_weights(spec.backbone.removesuffix("_075").removesuffix("_050"))
         return dict(weights[source].get_state_dict(progress=True, check_hash=True))

@@ -21,9 +21,18 @@ from torchvision.models import (
 
 from drtam import CBAM, DRTAM, AttentionModule, CoordinateAttention
 from drtam.checks import check_range
-from models.placement import attend_blocks, attend_depthwise, attend_stages
+from drtam.rank_one import Options
+from models.placement import MakeAttention, attend_blocks, attend_depthwise, attend_stages
 
 Placement = Literal["block", "stage"]
+Implementation = Literal["paper", "authors", "released"]
+
+IMPLEMENTATIONS: dict[str, Options] = {
+    "paper": {},
+    "authors": {"least_hidden": 1, "channel_norm": True},
+    "released": {"least_hidden": 1, "channel_norm": True, "max_pools": True},
+}
+"""DRTAM as the paper writes it, as its authors' code does, and with their released settings."""
 
 ATTENTIONS: dict[str, type[AttentionModule]] = {
     "drtam": DRTAM,
@@ -58,11 +67,13 @@ class Spec:
     r: int = 32
     placement: Placement = "block"
     num_classes: int = 1000
+    implementation: Implementation = "paper"
 
     def __post_init__(self) -> None:
         _check_choice("backbone", self.backbone, BACKBONES)
         _check_choice("attention", self.attention, (None, *ATTENTIONS))
         _check_choice("placement", self.placement, get_args(Placement))
+        _check_choice("implementation", self.implementation, IMPLEMENTATIONS)
         check_range("s", self.s, 1, 16)
         check_range("n", self.n, 1, 64)
         check_range("r", self.r, 1, 128)
@@ -82,6 +93,7 @@ def build_model(
     r: int = 32,
     placement: Placement = "block",
     num_classes: int = 1000,
+    implementation: Implementation = "paper",
     seed: int | None = None,
 ) -> nn.Module:
     """An untrained network: a torchvision backbone with attention in it.
@@ -97,6 +109,7 @@ def build_model(
         placement: ``block``: in every block (section 4.1); ``stage``: after the stem and after
             each stage of a ResNet (Table 7, "Pool.").
         num_classes: K, 1 to 100000.
+        implementation: a key of ``IMPLEMENTATIONS``, for DRTAM.
         seed: of the weights, at least 0, whatever the default device; torch's generators stay
             untouched. The backbone's weights are the same for every attention.
 
@@ -106,7 +119,7 @@ def build_model(
     Raises:
         ValueError: a value is not one of its choices, or out of its range.
     """
-    spec = Spec(backbone, attention, s, n, r, placement, num_classes)
+    spec = Spec(backbone, attention, s, n, r, placement, num_classes, implementation)
     if seed is None:
         return _build(spec)
     check_range("seed", seed, 0, 2**63 - 1)
@@ -122,8 +135,10 @@ def _build(spec: Spec) -> nn.Module:
     if spec.attention is None:
         return model
     kind = ATTENTIONS[spec.attention]
-    hyper = {"s": spec.s, "n": spec.n, "r": spec.r} if kind is DRTAM else {"r": spec.r}
-    make = partial(kind, **hyper)
+    make: MakeAttention = partial(kind, r=spec.r)
+    if kind is DRTAM:
+        options = IMPLEMENTATIONS[spec.implementation]
+        make = partial(DRTAM, s=spec.s, n=spec.n, r=spec.r, **options)
     if isinstance(model, MobileNetV2):
         attend_depthwise(model, make, first=kind is not CoordinateAttention)
     elif spec.placement == "stage":

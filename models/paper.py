@@ -117,5 +117,5 @@ def find_row(spec: Spec) -> PaperRow | None:
     if spec.attention is None:
         spec = Spec(spec.backbone, num_classes=spec.num_classes)
     elif spec.attention != "drtam":
-        spec = replace(spec, s=Spec.s, n=Spec.n)
+        spec = replace(spec, s=Spec.s, n=Spec.n, implementation=Spec.implementation)
     return next((row for row in reversed(ROWS) if row.spec == spec), None)

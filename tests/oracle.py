@@ -50,6 +50,11 @@ class Norm:
         tensors = (module.weight, module.bias, module.running_mean, module.running_var)
         return cls(*(float(tensor[channel]) for tensor in tensors), module.eps)
 
+    @classmethod
+    def of_state(cls, state: dict[str, torch.Tensor], name: str) -> Norm:
+        parts = ("weight", "bias", "running_mean", "running_var")
+        return cls(*(float(state[f"{name}.{part}"][0]) for part in parts), 1e-5)
+
 
 @dataclass
 class Linear:
@@ -83,13 +88,30 @@ def chunks(length: int, count: int) -> list[list[int]]:
     return [part.tolist() for part in parts]
 
 
+def by_channel_input(weight: Array, s: int) -> dict[tuple[str, int, str], float]:
+    """The inputs of ``c_conv1d`` in the order of the authors' code."""
+    order = [(name, k, pool) for name in ("ch", "cw") for pool in ("avg", "max") for k in range(s)]
+    return dict(zip(order, weight[0, :, 0], strict=True))
+
+
+def by_strip(
+    weight: Array, s: int, n: int, *, released: bool = False
+) -> dict[tuple[str, int], Array]:
+    """The inputs of ``h_conv1d`` and ``w_conv1d`` in the order of the authors' code."""
+    order = [("c", k) for k in range(n)] + [("c max", k) for k in range(n if released else 1)]
+    order += [("hw", k) for k in range(s)]
+    order += [("hw max", k) for k in range(s if released else 0)]
+    return dict(zip(order, weight[0], strict=True))
+
+
 @dataclass
 class RTAM:
     """Weights of one rank-1 tensor attention module, by what they multiply.
 
     Attributes:
         channel: of Eqn 5, by descriptor, chunk and pooling.
-        row: of Eqn 10, the three taps by descriptor and chunk; ``("max", 0)`` is Eqn 9's.
+        row: of Eqn 10, the three taps by descriptor and chunk: ``c`` and ``hw`` averaged,
+            ``c max`` and ``hw max``; one ``c max`` is Eqn 9's.
         column: likewise for w.
         f0: of Eqn 6.
         f1: of Eqn 6.
@@ -106,27 +128,46 @@ class RTAM:
     f1: Linear
     row_norm: Norm
     column_norm: Norm
+    channel_norm: Norm | None = None
 
     @classmethod
     def read(cls, module: Any) -> RTAM:
-        """The order in a checkpoint: see the notes on the authors' ``c_conv1d``, ``h_conv1d``."""
-        s, n = module.s, module.n
-        channel_order = [
-            (name, k, pool) for name in ("ch", "cw") for pool in ("avg", "max") for k in range(s)
-        ]
-        row_order = [("c", k) for k in range(n)] + [("max", 0)] + [("hw", k) for k in range(s)]
-        channel = array(module.channel.weight)[0, :, 0]
-        row, column = array(module.row.weight)[0], array(module.column.weight)[0]
+        """The weights of our module."""
         return cls(
-            s,
-            n,
-            dict(zip(channel_order, channel, strict=True)),
-            dict(zip(row_order, row, strict=True)),
-            dict(zip(row_order, column, strict=True)),
+            module.s,
+            module.n,
+            by_channel_input(array(module.channel.weight), module.s),
+            by_strip(array(module.row.weight), module.s, module.n),
+            by_strip(array(module.column.weight), module.s, module.n),
             Linear.read(module.mlp[0]),
             Linear.read(module.mlp[2]),
             Norm.read(module.row_norm),
             Norm.read(module.column_norm),
+        )
+
+    @classmethod
+    def read_authors(
+        cls, state: dict[str, torch.Tensor], which: str, n: int, *, released: bool
+    ) -> RTAM:
+        """The weights of ``ipa`` or ``cpa`` in the authors' names, behind their place."""
+        channel, space = f"{which}_channel_encoder", f"{which}_spatial_encoder"
+        s = state[f"{channel}.c_conv1d.weight"].shape[1] // 4
+        mlp = "channel_embedding_filter.mlp"
+        f0, f1 = (
+            Linear(array(state[f"{mlp}.{k}.weight"]), array(state[f"{mlp}.{k}.bias"]))
+            for k in (1, 3)
+        )
+        return cls(
+            s,
+            n,
+            by_channel_input(array(state[f"{channel}.c_conv1d.weight"]), s),
+            by_strip(array(state[f"{space}.h_conv1d.weight"]), s, n, released=released),
+            by_strip(array(state[f"{space}.w_conv1d.weight"]), s, n, released=released),
+            f0,
+            f1,
+            Norm.of_state(state, f"{space}.bn_h"),
+            Norm.of_state(state, f"{space}.bn_w"),
+            Norm.of_state(state, f"{channel}.bn_c"),
         )
 
     def factors(self, ch: Array, cw: Array, hw: Array) -> tuple[Array, Array, Array]:
@@ -147,6 +188,8 @@ class RTAM:
                     terms.append(self.channel[name, k, "avg"] * mean(values))
                     terms.append(self.channel[name, k, "max"] * max(values))
             s_c.append(math.fsum(terms))
+        if self.channel_norm is not None:
+            s_c = [self.channel_norm(value) for value in s_c]
         hidden = [max(0.0, value) for value in self.f0(s_c)]
         return np.array([sigmoid(value) for value in self.f1(hidden)])
 
@@ -158,13 +201,16 @@ class RTAM:
         pooled: dict[tuple[str, int], list[float]] = {}
         for k, chunk in enumerate(chunks(hw.shape[1], self.s)):
             pooled["hw", k] = [mean(hw[i, j] for j in chunk) for i in range(length)]
+            pooled["hw max", k] = [max(hw[i, j] for j in chunk) for i in range(length)]
         for n, chunk in enumerate(chunks(channels, self.n)):
             pooled["c", n] = [mean(strip[c, i] for c in chunk) for i in range(length)]
-        pooled["max", 0] = [max(strip[c, i] for c in range(channels)) for i in range(length)]
+        maxima = sum(name == "c max" for name, _ in weights)
+        for n, chunk in enumerate(chunks(channels, maxima)):
+            pooled["c max", n] = [max(strip[c, i] for c in chunk) for i in range(length)]
         factor = []
         for i in range(length):
             taps = [(t, i + t - 1) for t in range(3) if 0 <= i + t - 1 < length]
-            s_h = math.fsum(weights[key][t] * pooled[key][at] for key in pooled for t, at in taps)
+            s_h = math.fsum(weights[key][t] * pooled[key][at] for key in weights for t, at in taps)
             factor.append(sigmoid(norm(s_h)))
         return np.array(factor)
 

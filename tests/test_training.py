@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file
 from server import ROOT
 from shapes import CLASSES, write_folder
@@ -20,6 +22,8 @@ from shapes import CLASSES, write_folder
 from experiments.recipe import PRESETS, Recipe
 from experiments.schedule import rate_at
 from experiments.train import main
+from experiments.weights import start_from
+from models import build_model
 from models.checkpoints import load_checkpoint
 
 SMALL = ["--backbone", "resnet18", "--size", "32", "--photo-size", "32", "--batch", "24"]
@@ -186,3 +190,30 @@ def test_the_rate_follows_torchs_schedules(schedule):
 def test_warm_up_rises_in_a_straight_line():
     recipe = Recipe(50, 32, 0.3, 0, schedule="cosine", warmup=4)
     assert [rate_at(recipe, epoch) for epoch in (0, 1, 2, 4)] == [0, 0.25, 0.5, 1]
+
+
+@pytest.mark.parametrize("wrap", [dict, lambda s: {f"module.{k}": v for k, v in s.items()}])
+def test_a_backbone_with_another_head_is_a_start(tmp_path, wrap):
+    reference = torchvision.models.resnet18().state_dict()
+    torch.save({"state_dict": wrap(reference)}, tmp_path / "weights.pth")
+    network = build_model("resnet18", "drtam", num_classes=7)
+    fresh = start_from(network, str(tmp_path / "weights.pth"))
+    assert {"fc.weight", "fc.bias"} <= set(fresh)
+    assert all(".attention." in name for name in fresh if not name.startswith("fc."))
+    own = network.state_dict()
+    assert all(torch.equal(own[k], v) for k, v in reference.items() if not k.startswith("fc."))
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path):
+    torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"does not fit resnet50: \d+ of its tensors"):
+        start_from(build_model("resnet50"), str(tmp_path / "weights.pth"))
+
+
+def test_weights_that_cannot_be_downloaded_say_so(monkeypatch):
+    def offline(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", offline)
+    with pytest.raises(ValueError, match=r"could not be downloaded .*give the file"):
+        start_from(build_model("resnet18"), "IMAGENET1K_V1")
