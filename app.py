@@ -7,7 +7,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 import gradio as gr
 
-from ui import inputs, page
+from ui import checkpoints, inputs, page
 
 THEME = gr.themes.Default(
     primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
@@ -30,7 +30,7 @@ if __name__ == "__main__":
         theme=THEME,
         css_paths=Path(__file__).parent / "ui" / "style.css",
         footer_links=["api"],
-        max_file_size="10mb",
+        max_file_size=checkpoints.MAX_UPLOAD,
         state_session_capacity=200,
         run_history=False,
         ssr_mode=False,

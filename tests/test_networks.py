@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from test_published import checkpoint, plain
 
-from models import build_model
+from models import build_model, hub
 from models.checkpoints import save_checkpoint
-from ui import networks
-from ui.networks import Embedded, Untrained, catalogue, load, rivals
+from ui import checkpoints, networks
+from ui.networks import Embedded, Opened, Untrained, catalogue, load, rivals
 
 CLASSES = ("lion", "tower")
 
@@ -76,3 +80,62 @@ def test_an_untrained_network_is_compared_with_untrained_ones_of_its_seed():
         "cbam": Untrained("mobilenet_v2", "cbam", r=16, seed=5),
         "ca": Untrained("mobilenet_v2", "ca", r=16, seed=5),
     }
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_checkpoint_of_either_kind_is_opened(shelf, tmp_path, suffix):
+    ours = load(Opened(shelf / "b.safetensors"))
+    assert (ours.classes, ours.trained, ours.spec.attention) == (CLASSES, True, "drtam")
+    path = tmp_path / f"theirs.{suffix}"
+    state = plain(checkpoint("drtam_resnet18_block"))
+    torch.save(state, path) if suffix == "pth" else save_file(state, path)
+    theirs = load(Opened(path))
+    assert theirs.classes == tuple(f"class {k}" for k in range(10))
+    assert Opened(path).label == f"DRTAM-ResNet-18 (S=2, N=2, r=16), from theirs.{suffix}"
+
+
+def test_keys_of_opened_checkpoints_cannot_be_guessed_and_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(checkpoints, "KEPT", 2)
+    sources = [Opened(Path(f"{k}.pth")) for k in range(3)]
+    keys = [checkpoints.remember(source) for source in sources]
+    assert len({len(key) for key in keys}) == 1
+    assert len(keys[0]) >= 20
+    assert [checkpoints.recall(key) for key in keys] == [None, *sources[1:]]
+    assert checkpoints.recall("0.pth") is None
+
+
+class Hub:
+    """The hub with one repository."""
+
+    def __init__(self, *files: tuple[str, int]) -> None:
+        self.files = [SimpleNamespace(rfilename=name, size=size) for name, size in files]
+
+    def model_info(self, _: str, *, files_metadata: bool) -> SimpleNamespace:
+        assert files_metadata
+        return SimpleNamespace(siblings=self.files)
+
+
+def test_the_hubs_best_file_is_taken(monkeypatch, tmp_path):
+    files = (("a.bin", 5), ("README.md", 5), ("huge.safetensors", 10**12), ("b.pth", 5))
+    monkeypatch.setattr(hub, "HfApi", lambda: Hub(*files))
+    monkeypatch.setattr(hub, "hf_hub_download", lambda _, name: tmp_path / name)
+    assert hub.download("user/name") == tmp_path / "b.pth"
+    monkeypatch.setattr(hub, "HfApi", lambda: Hub(files[1]))
+    with pytest.raises(ValueError, match="user/name holds no file with weights"):
+        hub.download("user/name")
+
+
+@pytest.mark.parametrize("name", ["", "name", "../../etc/passwd", "a/b/c", "https://a/b"])
+def test_what_is_no_repository_is_not_asked_for(name, monkeypatch):
+    monkeypatch.setattr(hub, "HfApi", lambda: pytest.fail("asked"))
+    with pytest.raises(ValueError, match="A repository is named user/name"):
+        hub.download(name)
+
+
+def test_without_a_network_the_hub_says_what_to_do(monkeypatch):
+    def offline() -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(hub, "HfApi", offline)
+    with pytest.raises(ValueError, match="cannot be reached: download the file and upload it"):
+        hub.download("user/name")

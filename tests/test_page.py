@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from gradio.media import get_image
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from server import ROOT, running_app
+from test_checkpoints import Malicious
+from test_published import checkpoint
 
 CHROMIUM = [
     "--no-sandbox",
@@ -294,3 +297,39 @@ def test_one_analysis_sends_at_most_2_mb(browser, url, tmp_path):
     page.wait_for_timeout(1000)
     page.close()
     assert 50_000 < sum(sent) < 2_000_000
+
+
+def upload_checkpoint(page: Page, path: Path) -> None:
+    page.get_by_text("Open another checkpoint").click()
+    with page.expect_file_chooser() as chooser:
+        page.locator("#checkpoint").click()
+    chooser.value.set_files(path)
+
+
+def test_somebody_elses_checkpoint_is_opened(page, tmp_path):
+    before = film(page)
+    torch.save({"state_dict": checkpoint("drtam_resnet18_block")}, tmp_path / "theirs.pth")
+    upload_checkpoint(page, tmp_path / "theirs.pth")
+    status = page.locator("#status")
+    expect(status).to_contain_text("DRTAM-ResNet-18 (S=2, N=2, r=16), from theirs.pth")
+    expect(status).not_to_contain_text("Untrained")
+    page.wait_for_function(
+        "old => document.querySelectorAll('#filmstrip .tile').length === 8", arg=before[0]
+    )
+    assert page.locator("#filmstrip .untrained").count() == 0
+    for name in TABS[1:]:
+        open_tab(page, name)
+        expect(
+            page.locator(".tabitem:visible .js-plotly-plot, .tabitem:visible .tile").first
+        ).to_be_visible()
+    shoot(page, "opened")
+
+
+def test_a_checkpoint_with_code_is_refused_and_changes_nothing(page, tmp_path):
+    before, sentinel = film(page), tmp_path / "executed"
+    torch.save(Malicious(sentinel), tmp_path / "model.pth")
+    upload_checkpoint(page, tmp_path / "model.pth")
+    expect(page.locator(".toast-wrap")).to_contain_text("could run code when loaded")
+    assert not sentinel.exists()
+    assert film(page) == before
+    expect(page.locator("#status")).to_contain_text("DRTAM-ResNet-50")

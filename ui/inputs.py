@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.media import get_image
 
 from drtam.explain import PhotoError
+from ui import checkpoints
 from ui.compute import SIZES, Photo, View
 from ui.networks import catalogue, cost, device_name
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
@@ -28,8 +29,8 @@ def example(file: str) -> str:
     return str(Path(get_image(file)))
 
 
-def build() -> tuple[Session, gr.Image, gr.Markdown]:
-    """The controls beside the tabs, and the state behind them."""
+def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
+    """The controls beside the tabs, the state behind them, and events of another network."""
     first = next(iter(EXAMPLES.values()))
     photo = gr.Image(
         value=example(first),
@@ -47,9 +48,11 @@ def build() -> tuple[Session, gr.Image, gr.Markdown]:
         label="Photos to try",
     )
     networks = list(catalogue())
+    network = gr.Dropdown(networks, value=networks[0], label="Network", elem_id="network")
+    opened = checkpoints.build(network)
     session = Session(
         photo=gr.State(None),
-        network=gr.Dropdown(networks, value=networks[0], label="Network", elem_id="network"),
+        network=network,
         target=gr.Dropdown(
             [("most probable class", MOST_PROBABLE)],
             value=MOST_PROBABLE,
@@ -70,10 +73,16 @@ def build() -> tuple[Session, gr.Image, gr.Markdown]:
     )
     gr.HTML(OPACITY_SLIDER)
     status = gr.Markdown(elem_id="status")
-    return session, photo, status
+    return session, photo, status, opened
 
 
-def connect(demo: gr.Blocks, session: Session, photo: gr.Image, status: gr.Markdown) -> None:
+def connect(
+    demo: gr.Blocks,
+    session: Session,
+    photo: gr.Image,
+    status: gr.Markdown,
+    network_opened: list[Any],
+) -> None:
     """Analyse whenever an input changes, and once when the page opens."""
     opened = gr.on(
         [demo.load, photo.change],
@@ -107,7 +116,8 @@ def connect(demo: gr.Blocks, session: Session, photo: gr.Image, status: gr.Markd
         "trigger_mode": "always_last",
         "api_visibility": "private",
     }
-    opened.success(analyse, **how)
+    for follow in (opened.success, *network_opened):
+        follow(analyse, **how)
     gr.on([session.network.input, session.target.input, session.size.input], analyse, **how)
     session.layer.input(
         lambda revision: revision + 1,
@@ -151,8 +161,9 @@ def analyse(
     progress(0.3, desc="Running the network")
     view = view_of(photo, network, size, target)
     chosen, _ = view.layer(layer)
+    known = target if target < len(view.classes) else MOST_PROBABLE
     return (
-        gr.Dropdown(choices=target_choices(view)),
+        gr.Dropdown(choices=target_choices(view), value=known),
         gr.Dropdown(choices=list(view.analysis.layers), value=chosen),
         status_of(view, network),
         revision + 1,

@@ -12,9 +12,10 @@ from torchvision.models import ResNet50_Weights
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from models import Spec, build_model
-from models.checkpoints import describe, load_checkpoint
+from models.checkpoints import CheckpointError, describe, load_checkpoint
 from models.complexity import Complexity, complexity
 from models.description import Description
+from models.published import load_published
 
 CHECKPOINTS = Path(__file__).parent.parent / "assets" / "checkpoints"
 ATTENTION_NAMES = {"drtam": "DRTAM", "cbam": "CBAM", "ca": "CA"}
@@ -70,7 +71,19 @@ class Embedded:
         return _describe(self.path)
 
 
-Source = Untrained | Embedded
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint that a visitor brought: ours, or of the authors of an attention module."""
+
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """As the page writes it."""
+        return f"{_name(load(self).spec)}, from {self.path.name}"
+
+
+Source = Untrained | Embedded | Opened
 _describe = lru_cache(maxsize=64)(describe)
 
 
@@ -101,8 +114,19 @@ class Network:
 
 @lru_cache(maxsize=6)
 def load(source: Source) -> Network:
-    """The network of a source; the last six are kept."""
-    if isinstance(source, Embedded):
+    """The network of a source; the last six are kept.
+
+    Raises:
+        ValueError: a checkpoint is missing, damaged or unknown; the message is for visitors.
+    """
+    if isinstance(source, Opened) and not _is_ours(source.path):
+        model = load_published(source.path)
+        spec: Spec = model.spec  # type: ignore[assignment]
+        names = imagenet_classes()
+        if spec.num_classes != len(names):
+            names = tuple(f"class {k}" for k in range(spec.num_classes))
+        return Network(_ready(model), spec, names, IMAGENET_MEAN, IMAGENET_STD, trained=True)
+    if isinstance(source, Embedded | Opened):
         checkpoint = load_checkpoint(source.path)
         about = checkpoint.description
         return Network(
@@ -121,6 +145,16 @@ def load(source: Source) -> Network:
         IMAGENET_STD,
         trained=False,
     )
+
+
+def _is_ours(path: Path) -> bool:
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        describe(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _ready(model: nn.Module) -> nn.Module:
@@ -168,7 +202,7 @@ def rivals(source: Source) -> dict[str, Source]:
     and beside an untrained one, the others are untrained, with the same seed, so that all
     backbones have the same weights, and with the settings that Table 4 found best.
     """
-    spec = source.about.spec if isinstance(source, Embedded) else source.spec
+    spec = load(source).spec
     seed = source.seed if isinstance(source, Untrained) else 0
     chunks = 4 if spec.backbone.startswith("mobilenet") else 1
     others: dict[str, Source] = {

@@ -25,10 +25,10 @@ def build() -> gr.Blocks:
         gr.Markdown(HEADER)
         with gr.Row():
             with gr.Column(scale=1, min_width=300, elem_id="inputs"):
-                session, photo, status = inputs.build()
+                session, photo, status, network_opened = inputs.build()
             with gr.Column(scale=4, min_width=320), gr.Tabs():
                 for tab in TABS:
                     tab.build(session)
-        inputs.connect(demo, session, photo, status)
+        inputs.connect(demo, session, photo, status, network_opened)
         api.build()
     return demo

@@ -8,8 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from ui import checkpoints
 from ui.compute import Photo, View, explain
-from ui.networks import Source, catalogue
+from ui.networks import Source, catalogue, load
 
 MOST_PROBABLE = -1  # the target that stands for each photo's best class
 
@@ -20,7 +21,7 @@ class Session:
 
     Attributes:
         photo: state, a ``Photo``; None before the first analysis.
-        network: label in the catalogue.
+        network: label in the catalogue, or key of a checkpoint that the visitor opened.
         size: analysis resolution.
         target: class, or ``MOST_PROBABLE``.
         layer: name.
@@ -82,17 +83,29 @@ class Session:
 
 
 def source_of(network: str) -> Source:
-    """The source of a label in the catalogue.
+    """The source of a label in the catalogue, or of the key of a checkpoint that was opened.
 
     Raises:
         gr.Error: there is none of that name.
     """
     sources = catalogue()
-    if network not in sources:
+    source = sources.get(network) or checkpoints.recall(network)
+    if source is None:
         raise gr.Error(f"There is no network {network!r}. Choose one of: {', '.join(sources)}.")
-    return sources[network]
+    return source
 
 
 def view_of(photo: Photo, network: str, size: int, target: int) -> View:
-    """The analysis that a visitor's choices ask for."""
-    return explain(photo, source_of(network), int(size), None if target < 0 else int(target))
+    """The analysis that a visitor's choices ask for.
+
+    A target that the network does not know stands for the most probable class.
+
+    Raises:
+        gr.Error: the network cannot be loaded.
+    """
+    source = source_of(network)
+    try:
+        known = 0 <= target < len(load(source).classes)
+    except ValueError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    return explain(photo, source, int(size), int(target) if known else None)

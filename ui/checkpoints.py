@@ -1,0 +1,81 @@
+"""Checkpoints that a visitor brings: from a file, or from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from models.hub import download
+from ui.networks import Opened, catalogue
+
+ALLOWED = os.environ.get("CHECKPOINT_UPLOAD", "no" if "SPACE_ID" in os.environ else "yes") == "yes"
+MAX_UPLOAD = "400mb" if ALLOWED else "10mb"
+KEPT = 100  # of the checkpoints that all visitors have opened
+
+_opened: OrderedDict[str, Opened] = OrderedDict()  # by a key that only its visitor knows
+
+
+def recall(key: str) -> Opened | None:
+    """The checkpoint that was opened under a key."""
+    return _opened.get(key)
+
+
+def remember(source: Opened) -> str:
+    """A fresh key for a checkpoint."""
+    key = secrets.token_urlsafe(16)
+    _opened[key] = source
+    if len(_opened) > KEPT:
+        _opened.popitem(last=False)
+    return key
+
+
+def build(network: gr.Dropdown) -> list[Any]:
+    """The controls; returns the events after which the dropdown shows another network."""
+    with gr.Accordion("Open another checkpoint", open=False, visible=ALLOWED):
+        gr.Markdown(
+            "Of this project, or by the authors of DRTAM, CBAM or CA: `.safetensors`, `.pth` or "
+            "`.pt`. Files that need code to load are refused."
+        )
+        upload = gr.UploadButton(
+            "Upload a file", file_types=[".safetensors", ".pth", ".pt"], elem_id="checkpoint"
+        )
+        repository = gr.Textbox(
+            label="Or a model repository on the Hugging Face hub, then Enter",
+            placeholder="user/name",
+            max_lines=1,
+        )
+    if not ALLOWED:
+        return []
+    how: dict[str, Any] = {
+        "outputs": network,
+        "concurrency_id": "model",
+        "concurrency_limit": 1,
+        "api_visibility": "private",
+    }
+    return [
+        upload.upload(_opening(Path), upload, **how).success,
+        repository.submit(_opening(download), repository, **how).success,
+    ]
+
+
+def _opening(path_of: Callable[[str], Path]) -> Callable[[str], gr.Dropdown]:
+    """A function that opens what a visitor names, and selects it."""
+
+    def open_checkpoint(given: str, progress: gr.Progress = gr.Progress()) -> gr.Dropdown:  # noqa: B008 - how Gradio passes it
+        progress(0.2, desc="Opening the checkpoint")
+        try:
+            source = Opened(path_of(given))
+            label = source.label
+        except ValueError as error:
+            title = "This checkpoint cannot be used"
+            raise gr.Error(str(error), title=title, print_exception=False) from error
+        key = remember(source)
+        return gr.Dropdown(choices=[*catalogue(), (label, key)], value=key)
+
+    return open_checkpoint
