@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from typing import Protocol
+from typing import Protocol, TypedDict
 
+import torch
 from torch import Tensor, nn
+
+
+class Factory(TypedDict):
+    """Where torch's layers put their weights."""
+
+    device: torch.device | str | None
+    dtype: torch.dtype | None
 
 
 class AttentionTrace(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from drtam.base import AttentionModule
+from drtam.base import AttentionModule, Factory
 from drtam.checks import check_feature, check_range
 
 
@@ -40,22 +40,32 @@ class CBAM(AttentionModule):
     Args:
         channels: C, at least 1.
         r: reduction ratio of the MLP, 1 to 128; the hidden width is max(1, C // r).
+        device: of the weights, as for torch's own layers.
+        dtype: likewise.
 
     Raises:
         ValueError: an argument is out of its range, or the input is not (B, C, H, W).
     """
 
-    def __init__(self, channels: int, r: int = 16) -> None:
+    def __init__(
+        self,
+        channels: int,
+        r: int = 16,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         check_range("channels", channels, 1)
         check_range("r", r, 1, 128)
         self.channels, self.r = channels, r
+        where: Factory = {"device": device, "dtype": dtype}
         hidden = max(1, channels // r)
         self.mlp = nn.Sequential(
-            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels)
+            nn.Linear(channels, hidden, **where), nn.ReLU(), nn.Linear(hidden, channels, **where)
         )
-        self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
-        self.norm = nn.BatchNorm2d(1)
+        self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False, **where)
+        self.norm = nn.BatchNorm2d(1, **where)
 
     def trace(self, x: Tensor) -> CBAMTrace:
         """X (B, C, H, W) to the output, with every step on the way kept."""

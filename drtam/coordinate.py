@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from drtam.base import AttentionModule
+from drtam.base import AttentionModule, Factory
 from drtam.checks import check_feature, check_range
 
 
@@ -40,22 +40,32 @@ class CoordinateAttention(AttentionModule):
     Args:
         channels: C, at least 1.
         r: reduction ratio, 1 to 128; the hidden width is max(8, C // r).
+        device: of the weights, as for torch's own layers.
+        dtype: likewise.
 
     Raises:
         ValueError: an argument is out of its range, or the input is not (B, C, H, W).
     """
 
-    def __init__(self, channels: int, r: int = 32) -> None:
+    def __init__(
+        self,
+        channels: int,
+        r: int = 32,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         check_range("channels", channels, 1)
         check_range("r", r, 1, 128)
         self.channels, self.r = channels, r
+        where: Factory = {"device": device, "dtype": dtype}
         hidden = max(8, channels // r)
-        self.reduce = nn.Conv1d(channels, hidden, kernel_size=1)
-        self.norm = nn.BatchNorm1d(hidden)
+        self.reduce = nn.Conv1d(channels, hidden, kernel_size=1, **where)
+        self.norm = nn.BatchNorm1d(hidden, **where)
         self.act = nn.Hardswish()
-        self.height = nn.Conv1d(hidden, channels, kernel_size=1)
-        self.width = nn.Conv1d(hidden, channels, kernel_size=1)
+        self.height = nn.Conv1d(hidden, channels, kernel_size=1, **where)
+        self.width = nn.Conv1d(hidden, channels, kernel_size=1, **where)
 
     def trace(self, x: Tensor) -> CATrace:
         """X (B, C, H, W) to the output, with every step on the way kept."""

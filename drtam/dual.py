@@ -51,8 +51,8 @@ class DRTAM(AttentionModule):
         s: S, chunks along H and along W, 1 to 16.
         n: N, chunks along C, 1 to 64.
         r: reduction ratio of the MLP that both maps share, 1 to 128.
-        options: of the authors' code, see ``RankOneAttention``: ``least_hidden``,
-            ``channel_norm``, ``max_pools``.
+        options: see ``RankOneAttention``: ``device`` and ``dtype``; and of the authors' code
+            ``least_hidden``, ``channel_norm``, ``max_pools``.
 
     Raises:
         ValueError: an argument is out of its range, or the input is not (B, C, H, W).

@@ -7,6 +7,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
+from drtam.base import Factory
 from drtam.checks import check_range
 from drtam.chunks import averages, maxima
 from drtam.descriptors import Descriptors
@@ -14,11 +15,13 @@ from drtam.factors import Factors
 
 
 class Options(TypedDict, total=False):
-    """What the authors' code does and the paper does not say; see ``RankOneAttention``."""
+    """What the paper does not say; see ``RankOneAttention``."""
 
     least_hidden: int
     channel_norm: bool
     max_pools: bool
+    device: torch.device | str | None
+    dtype: torch.dtype | None
 
 
 class RankOneAttention(nn.Module):
@@ -38,6 +41,8 @@ class RankOneAttention(nn.Module):
         max_pools: not in the paper: X_hw's chunks are pooled by their maximum too, and the
             channel maximum of Eqn 9 is taken for each of the N chunks, as in the configuration
             that the authors released.
+        device: of the weights, as for torch's own layers.
+        dtype: likewise.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -54,6 +59,8 @@ class RankOneAttention(nn.Module):
         least_hidden: int = 8,
         channel_norm: bool = False,
         max_pools: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_range("channels", channels, 1)
@@ -63,19 +70,22 @@ class RankOneAttention(nn.Module):
         check_range("least_hidden", least_hidden, 1)
         self.channels, self.s, self.n, self.r = channels, s, n, r
         self.max_pools = max_pools
+        where: Factory = {"device": device, "dtype": dtype}
         hidden = max(least_hidden, channels // r)
-        self.channel = nn.Conv1d(4 * s, 1, kernel_size=1, bias=False)
-        self.channel_norm = nn.BatchNorm1d(1) if channel_norm else nn.Identity()
+        self.channel = nn.Conv1d(4 * s, 1, kernel_size=1, bias=False, **where)
+        self.channel_norm = nn.BatchNorm1d(1, **where) if channel_norm else nn.Identity()
         if mlp is None:
             mlp = nn.Sequential(
-                nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels)
+                nn.Linear(channels, hidden, **where),
+                nn.ReLU(),
+                nn.Linear(hidden, channels, **where),
             )
         self.mlp = mlp  # F0 and F1 of Eqn 6
         strips = 2 * s + 2 * n if max_pools else s + n + 1
-        self.row = nn.Conv1d(strips, 1, kernel_size=3, padding=1, bias=False)
-        self.row_norm = nn.BatchNorm1d(1)
-        self.column = nn.Conv1d(strips, 1, kernel_size=3, padding=1, bias=False)
-        self.column_norm = nn.BatchNorm1d(1)
+        self.row = nn.Conv1d(strips, 1, kernel_size=3, padding=1, bias=False, **where)
+        self.row_norm = nn.BatchNorm1d(1, **where)
+        self.column = nn.Conv1d(strips, 1, kernel_size=3, padding=1, bias=False, **where)
+        self.column_norm = nn.BatchNorm1d(1, **where)
 
     def forward(self, descriptors: Descriptors) -> Factors:
         """Descriptors (B, C, H), (B, C, W), (B, H, W) to factors (B, C), (B, H), (B, W)."""
