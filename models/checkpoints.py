@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from models.build import Spec, build_model
 from models.description import Description
+from models.files import listed, not_finite
 
 KEY = "drtam_lens"  # of the description among the header's metadata
 FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names
-NAMED = 8  # tensors that a message lists before it counts
 
 
 class CheckpointError(ValueError):
@@ -75,11 +75,13 @@ def save_checkpoint(
         name: (t.half() if half and t.dim() > 1 else t).detach().cpu().contiguous()
         for name, t in _tensors(model).items()
     }
-    different = _differences(_signatures(tensors), _signatures(_tensors(_blank(spec))))
+    different = _differences(_signatures(tensors), _signatures(_tensors(blank(spec))))
     if different:
         raise ValueError(f"model is no longer the network that its spec describes. {different}")
-    if broken := _not_finite(tensors):
-        raise ValueError(f"model holds NaN, infinite or (with half) too large weights: {broken}")
+    if broken := not_finite(tensors):
+        raise ValueError(
+            f"model holds NaN, infinite or (with half) too large weights: {listed(broken)}"
+        )
     path = Path(path)
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         temporary = Path(folder) / path.name
@@ -106,7 +108,7 @@ def load_checkpoint(
     path = Path(path)
     with _opened(path) as file:
         about = _description(file.metadata() or {}, path.name)
-        model = _blank(about.spec)
+        model = blank(about.spec)
         wanted = _tensors(model)
         different = _differences(_stored_signatures(file), _signatures(wanted))
         if different:
@@ -118,10 +120,10 @@ def load_checkpoint(
             name: file.get_tensor(name).to(device, tensor.dtype, copy=True)
             for name, tensor in wanted.items()
         }
-    if broken := _not_finite(found):
+    if broken := not_finite(found):
         raise CheckpointError(
             f"{path.name} holds NaN or infinite weights, so its training failed or the file is "
-            f"damaged; use another one: {broken}"
+            f"damaged; use another one: {listed(broken)}"
         )
     model.load_state_dict(found, strict=False, assign=True)  # F0, F1 have two names in it
     return Checkpoint(model.eval(), about)
@@ -138,7 +140,7 @@ def describe(path: str | os.PathLike[str]) -> Description:
         return _description(file.metadata() or {}, path.name)
 
 
-def _blank(spec: Spec) -> nn.Module:
+def blank(spec: Spec) -> nn.Module:
     """The network without memory for its tensors."""
     with torch.device("meta"):
         return build_model(**asdict(spec))
@@ -218,14 +220,4 @@ def _differences(found: dict[str, str], wanted: dict[str, str]) -> str:
         "Unexpected": sorted(found.keys() - wanted.keys()),
         "Of another shape or type": changed,
     }
-    return " ".join(f"{what}: {_some(names)}." for what, names in parts.items() if names)
-
-
-def _not_finite(tensors: dict[str, Tensor]) -> str:
-    """The names of the tensors with NaN or infinite values."""
-    return _some([name for name, t in tensors.items() if not t.isfinite().all()])
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(name[:100] for name in names[:NAMED]) + more
+    return " ".join(f"{what}: {listed(names)}." for what, names in parts.items() if names)

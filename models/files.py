@@ -11,6 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+NAMED = 8  # tensors that a message lists before it counts
+
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The state dict in a ``.safetensors``, ``.pth`` or ``.pt`` file, on the CPU.
@@ -45,7 +47,26 @@ def plain_names(content: Any, name: str) -> dict[str, Tensor]:
     found = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(found, dict) or not found:
         raise ValueError(f"{name} holds no state dict: save model.state_dict().")
-    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
+    if not all(isinstance(k, str) and _is_plain(v) for k, v in found.items()):
         raise ValueError(f"{name} holds more than tensors by name: save model.state_dict().")
+    if any(v.untyped_storage().nbytes() < v.numel() * v.element_size() for v in found.values()):
+        raise ValueError(f"{name} promises more numbers than it holds.")
     prefix = "module." if all(k.startswith("module.") for k in found) else ""
     return {k.removeprefix(prefix): v for k, v in found.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a dense tensor with its numbers in memory."""
+    dense = isinstance(value, Tensor) and value.layout == torch.strided
+    return dense and value.device.type == "cpu"
+
+
+def not_finite(tensors: dict[str, Tensor]) -> list[str]:
+    """The names of the tensors with NaN or infinite values."""
+    return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+
+
+def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(name[:100] for name in names[:NAMED]) + more

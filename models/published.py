@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from models.build import Implementation, Spec, build_model
-from models.files import plain_names, read_tensors
+from models.build import Implementation, Spec
+from models.checkpoints import blank
+from models.files import listed, not_finite, plain_names, read_tensors
 
 DEPTHS = {
     (2, "basic"): "resnet18",
@@ -86,9 +86,14 @@ def load_published(
     else:
         found, name = read_tensors(Path(source)), Path(source).name
     attention = _attention(found, name)
-    renamed = _rename(found, attention, name)
-    spec = _spec(renamed, attention, name, implementation)
-    model = build_model(**asdict(spec))
+    try:
+        renamed = _rename(found, attention, name)
+        spec = _spec(renamed, attention, name, implementation)
+    except (IndexError, TypeError) as error:
+        raise ValueError(f"{name} holds tensors of other shapes than {attention} has.") from error
+    if broken := not_finite(renamed):
+        raise ValueError(f"{name} holds NaN or infinite weights: {listed(broken)}.")
+    model = blank(spec)
     _fill(model, renamed, name)
     return model.eval()
 
@@ -154,6 +159,8 @@ def _spec(
     widths = [
         v.shape for k, v in tensors.items() if k.endswith(f"attention.{first_layer[attention]}")
     ]
+    if not widths:
+        raise ValueError(f"{name} lacks the first layer of {attention}'s MLP.")
     hidden, channels = max(widths, key=lambda shape: shape[1])[:2]
     chosen, s, n = Spec.implementation, Spec.s, Spec.n
     if attention == "drtam":
@@ -201,19 +208,18 @@ def _backbone(tensors: dict[str, Tensor], name: str) -> str:
 
 
 def _fill(model: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
-    """Load tensors whose shapes differ from ours by axes of length 1 only."""
+    """Give a blank network the tensors, whose shapes may have other axes of length 1."""
     wanted = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    shaped = {}
-    for key, value in tensors.items():
-        same = key in wanted and [d for d in value.shape if d > 1] == [
-            d for d in wanted[key].shape if d > 1
-        ]
-        shaped[key] = value.reshape(wanted[key].shape) if same else value
-    wrong = sorted(
-        {key for key in shaped if key not in wanted or shaped[key].shape != wanted[key].shape}
-        | (wanted.keys() - shaped.keys())
-    )
+    fits = {
+        key: value.reshape(wanted[key].shape).to(wanted[key].dtype)
+        for key, value in tensors.items()
+        if key in wanted and _long_axes(value) == _long_axes(wanted[key])
+    }
+    wrong = sorted((tensors.keys() | wanted.keys()) - fits.keys())
     if wrong:
-        more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
-        raise ValueError(f"{name} does not fit {model.spec}: {', '.join(wrong[:8])}{more}.")
-    model.load_state_dict(shaped, strict=False)
+        raise ValueError(f"{name} does not fit {model.spec}: {listed(wrong)}.")
+    model.load_state_dict(fits, strict=False, assign=True)
+
+
+def _long_axes(tensor: Tensor) -> list[int]:
+    return [length for length in tensor.shape if length > 1]

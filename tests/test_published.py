@@ -242,6 +242,8 @@ def differing_copy() -> State:
         (lambda: torchvision.models.resnet18().state_dict(), "no attention of DRTAM, CBAM or CA"),
         (lambda: {}, "holds no state dict"),
         (lambda: {"epoch": 5}, "holds more than tensors"),
+        (lambda: {"fc.weight": torch.zeros(2, 2).to_sparse()}, "holds more than tensors"),
+        (lambda: {"fc.weight": torch.zeros(2, 2, device="meta")}, "holds more than tensors"),
         (lambda: changed(lambda s: s.pop("fc.weight")), "has no fc.weight: a backbone without"),
         (lambda: changed(lambda s: s.pop("layer1.0.bn1.bias")), "not fit .*: layer1.0.bn1.bias"),
         (lambda: changed(lambda s: s.update(extra=torch.zeros(2))), "does not fit .*: extra"),
@@ -249,6 +251,19 @@ def differing_copy() -> State:
         (
             lambda: changed(lambda s: [s.pop(k) for k in list(s) if "layer3." in k]),
             "holds none of resnet18, .*mobilenet_v2_050",
+        ),
+        (lambda: changed(lambda s: s["fc.bias"].fill_(float("nan"))), "NaN .*: fc.bias"),
+        (
+            lambda: changed(lambda s: s.update({"fc.weight": torch.zeros(1).expand(90_000, 512)})),
+            "promises more numbers than it holds",
+        ),
+        (
+            lambda: changed(lambda s: [s.pop(k) for k in list(s) if ".mlp." in k]),
+            "lacks the first layer of drtam's MLP",
+        ),
+        (
+            lambda: changed(lambda s: s.update({k: torch.zeros(3) for k in s if "c_conv1d" in k})),
+            "holds tensors of other shapes than drtam has",
         ),
         (differing_copy, "two copies of features.5.conv.1.attention.initial.row.weight that"),
     ],
