@@ -58,7 +58,7 @@ def plain_names(content: Any, name: str) -> dict[str, Tensor]:
 def _is_plain(value: Any) -> bool:
     """Whether it is a dense tensor with its numbers in memory."""
     dense = isinstance(value, Tensor) and value.layout == torch.strided
-    return dense and value.device.type == "cpu"
+    return dense and value.device.type != "meta"
 
 
 def not_finite(tensors: dict[str, Tensor]) -> list[str]:

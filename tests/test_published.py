@@ -98,7 +98,7 @@ def authors_cbam(state: State) -> Callable[[Tensor], Tensor]:
 
     def run(x: Tensor) -> Tensor:
         channel, spatial = oracle.cbam(oracle.array(x), gates)
-        return (x * channel[:, None, None] * spatial).float()
+        return torch.from_numpy(oracle.array(x) * channel[:, None, None] * spatial).float()
 
     return run
 
@@ -108,7 +108,7 @@ def authors_ca(state: State) -> Callable[[Tensor], Tensor]:
 
     def run(x: Tensor) -> Tensor:
         h, w = oracle.coordinate(oracle.array(x), gates)
-        return (x * h[:, :, None] * w[:, None, :]).float()
+        return torch.from_numpy(oracle.array(x) * h[:, :, None] * w[:, None, :]).float()
 
     return run
 
