@@ -313,6 +313,7 @@ def test_somebody_elses_checkpoint_is_opened(page, tmp_path):
     status = page.locator("#status")
     expect(status).to_contain_text("DRTAM-ResNet-18 (S=2, N=2, r=16), from theirs.pth")
     expect(status).not_to_contain_text("Untrained")
+    expect(status).to_contain_text("ImageNet's classes and normalisation are assumed")
     page.wait_for_function(
         "old => document.querySelectorAll('#filmstrip .tile').length === 8", arg=before[0]
     )

@@ -11,7 +11,7 @@ from gradio.media import get_image
 from drtam.explain import PhotoError
 from ui import checkpoints
 from ui.compute import SIZES, Photo, View
-from ui.networks import catalogue, cost, device_name
+from ui.networks import Opened, catalogue, cost, device_name
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
@@ -183,14 +183,20 @@ def target_choices(view: View) -> list[tuple[str, int]]:
 
 def status_of(view: View, network: str) -> str:
     """What was analysed, on what, and how far it can be trusted."""
-    counted = cost(source_of(network))
+    source = source_of(network)
+    counted = cost(source)
     width, height = view.pixels.size
-    trust = (
-        ""
-        if view.trained
-        else "\n\n**Untrained network: its weights are random.** Scores and maps show how the "
-        "mechanism works, not what a trained network knows."
-    )
+    trust = ""
+    if not view.trained:
+        trust = (
+            "\n\n**Untrained network: its weights are random.** Scores and maps show how the "
+            "mechanism works, not what a trained network knows."
+        )
+    elif isinstance(source, Opened):
+        trust = (
+            "\n\nWhere the file does not name them, ImageNet's classes and normalisation are "
+            "assumed."
+        )
     return (
         f"**{view.label}**\n\n"
         f"{counted.params / 1e6:.2f} M parameters, {counted.gflops:.2f} GFLOPs at 224×224. "
