@@ -11,29 +11,90 @@ number. Three rules, the first that gives ``count`` chunks:
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
-
-def averages(x: Tensor, dim: int, count: int) -> list[Tensor]:
-    """The mean of ``x`` over each of ``count`` chunks of the axis ``dim``, which disappears."""
-    if _size_may_change():
-        inside = membership(x, dim, count).to(x.dtype)  # (count, length)
-        return list((x.movedim(dim, -1) @ (inside / inside.sum(1, keepdim=True)).t()).unbind(-1))
-    return [x.narrow(dim, start, size).mean(dim) for start, size in bounds(x.shape[dim], count)]
+from drtam.recorded import recorded
 
 
-def maxima(x: Tensor, dim: int, count: int) -> list[Tensor]:
-    """The maximum of ``x`` over each of ``count`` chunks of the axis ``dim``, likewise."""
-    if _size_may_change():
-        outside = ~membership(x, dim, count)
-        strips = x.movedim(dim, -1).unsqueeze(-2)  # (..., 1, length)
-        return list(strips.masked_fill(outside, -torch.inf).amax(-1).unbind(-1))
-    return [x.narrow(dim, start, size).amax(dim) for start, size in bounds(x.shape[dim], count)]
+def averages(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
+    """The mean of ``x`` over each of ``count`` chunks of its axis ``dim``.
+
+    Args:
+        x: three axes.
+        dim: 1 or 2.
+        lengths: of the axes that lie one behind the other in ``dim``; each is cut by itself.
+        count: chunks of each.
+
+    Returns:
+        ``x`` with ``len(lengths) * count`` in place of the length of ``dim``.
+    """
+    if count == len(lengths) == 1:
+        return x.mean(dim, keepdim=True)
+    if recorded(x):
+        pooled = []
+        for part in x.split(lengths, dim):
+            inside = membership(part, dim, count).to(x.dtype)  # (count, length)
+            pooled.append(_weighted(part, dim, inside / inside.sum(1, keepdim=True)))
+        return torch.cat(pooled, dim)
+    return _weighted(x, dim, _weights(lengths, count, x.dtype, x.device))
+
+
+def _weighted(x: Tensor, dim: int, weights: Tensor) -> Tensor:
+    weights = weights.expand(x.shape[0], -1, -1)
+    return torch.bmm(weights, x) if dim == 1 else torch.bmm(x, weights.mT)
+
+
+def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
+    """The maximum of ``x`` over each of ``count`` chunks of its axis ``dim``, likewise."""
+    if count == len(lengths) == 1:
+        return x.amax(dim, keepdim=True)
+    if recorded(x):
+        pooled = []
+        for part in x.split(lengths, dim):
+            outside = ~membership(part, dim, count)
+            strips = part.movedim(dim, -1).unsqueeze(-2)  # (..., 1, length)
+            pooled.append(strips.masked_fill(outside, -torch.inf).amax(-1).movedim(-1, dim))
+        return torch.cat(pooled, dim)
+    members = _members(lengths, count, x.device)
+    gathered = x.index_select(dim, members).unflatten(dim, (count * len(lengths), -1))
+    return gathered.amax(dim + 1)
 
 
 @lru_cache(maxsize=1024)
+@torch.inference_mode(False)
+def _weights(
+    lengths: tuple[int, ...], count: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """The matrix whose product with the axes is the mean of each chunk."""
+    rows = torch.zeros(count * len(lengths), sum(lengths))
+    for k, (start, size) in enumerate(_chunks(lengths, count)):
+        rows[k, start : start + size] = 1 / size
+    return rows.to(device, dtype)
+
+
+@lru_cache(maxsize=1024)
+@torch.inference_mode(False)
+def _members(lengths: tuple[int, ...], count: int, device: torch.device) -> Tensor:
+    """The indices in each chunk, one behind the other; short ones repeat their last."""
+    chunks = _chunks(lengths, count)
+    longest = max(size for _, size in chunks)
+    indices = [start + min(i, size - 1) for start, size in chunks for i in range(longest)]
+    return torch.tensor(indices, device=device)
+
+
+def _chunks(lengths: tuple[int, ...], count: int) -> list[tuple[int, int]]:
+    """Start and length of each chunk of the axes, in the axis that holds them all."""
+    starts = accumulate(lengths, initial=0)
+    return [
+        (before + start, size)
+        for before, length in zip(starts, lengths, strict=False)
+        for start, size in bounds(length, count)
+    ]
+
+
 def bounds(length: int, count: int) -> list[tuple[int, int]]:
     """Start and length of each chunk of an axis; both arguments are at least 1."""
     size = -(-length // count)
@@ -66,8 +127,3 @@ def membership(x: Tensor, dim: int, count: int) -> Tensor:
     rule_1 = (count - 1) * size < length
     start, end = torch.where(rule_1, k * size, start), torch.where(rule_1, (k + 1) * size, end)
     return (start <= index) & (index < end)
-
-
-def _size_may_change() -> bool:
-    """Whether a graph is being recorded that may run at other sizes."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

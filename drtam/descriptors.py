@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from drtam.factors import Factors
+from drtam.passes import means
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Descriptors:
     @classmethod
     def of(cls, x: Tensor) -> Descriptors:
         """The descriptors of a feature (B, C, H, W)."""
-        return cls(ch=x.mean(3), cw=x.mean(2), hw=x.mean(1))
+        return cls(*means(x))
 
     def residual(self, factors: Factors) -> Descriptors:
         """Descriptors of X (1 - A_I), without X: the residual descriptors extraction module.
@@ -34,9 +36,10 @@ class Descriptors:
         Each equation leaves out the factor of the axis that was averaged away, so the result
         is exact when that factor is all ones and an approximation otherwise.
         """
-        c, h, w = factors.c, factors.h, factors.w
+        c, h, w = factors.c[:, None], factors.h[:, :, None], factors.w[:, :, None]
+        ch, cw, hw = self.ch.mT, self.cw.mT, self.hw  # the order in memory
         return Descriptors(
-            ch=self.ch * (1 - c[:, :, None] * h[:, None, :]),  # Eqn 12
-            cw=self.cw * (1 - c[:, :, None] * w[:, None, :]),  # Eqn 13
-            hw=self.hw * (1 - factors.spatial()),  # Eqn 14
+            ch=torch.addcmul(ch, ch, h * c, value=-1).mT,  # Eqn 12
+            cw=torch.addcmul(cw, cw, w * c, value=-1).mT,  # Eqn 13
+            hw=torch.addcmul(hw, hw, factors.spatial(), value=-1),  # Eqn 14
         )

@@ -11,7 +11,8 @@ from torch import Tensor
 from drtam.base import AttentionModule
 from drtam.checks import check_feature
 from drtam.descriptors import Descriptors
-from drtam.factors import Factors, combined_map, combined_terms
+from drtam.factors import Factors, combined_terms
+from drtam.passes import expand, recalibrate
 from drtam.rank_one import Options, RankOneAttention
 
 
@@ -35,12 +36,12 @@ class DRTAMTrace:
 
     def attention(self) -> Tensor:
         """A = A_I + (1 - A_I) A_C (Eqn 1): (B, C, H, W), in [0, 1]."""
-        return combined_map(self.initial, self.complement).clamp(0, 1)
+        return expand(*combined_terms(self.initial, self.complement)).clamp(0, 1)
 
     def spatial(self) -> Tensor:
         """The mean of A over C: (B, H, W), in [0, 1]."""
         channel, spatial = combined_terms(self.initial, self.complement)
-        return torch.einsum("bk,bkhw->bhw", channel.mean(1), spatial).clamp(0, 1)
+        return torch.einsum("bk,bkhw->bhw", channel.mean(2), spatial).clamp(0, 1)
 
 
 class DRTAM(AttentionModule):
@@ -74,8 +75,7 @@ class DRTAM(AttentionModule):
         initial = self.initial(descriptors)
         residual = descriptors.residual(initial)
         complement = self.complement(residual)
-        channels_last = x.is_contiguous(memory_format=torch.channels_last)
-        output = x * combined_map(initial, complement, channels_last=channels_last)  # Eqn 1
+        output = recalibrate(x, *combined_terms(initial, complement))  # Eqn 1
         return DRTAMTrace(descriptors, initial, residual, complement, output)
 
     def extra_repr(self) -> str:

@@ -38,23 +38,8 @@ def combined_terms(initial: Factors, complement: Factors) -> tuple[Tensor, Tenso
     products of their factors; the minus sign goes to its channels.
 
     Returns:
-        (B, C, 3) and (B, 3, H, W), whose product over the 3 is A.
+        (B, 3, C) and (B, 3, H, W): A is the sum over the 3 of their products.
     """
-    channel = torch.stack((initial.c, complement.c, -(initial.c * complement.c)), dim=2)
+    channel = torch.stack((initial.c, complement.c, -(initial.c * complement.c)), dim=1)
     first, second = initial.spatial(), complement.spatial()
     return channel, torch.stack((first, second, first * second), dim=1)
-
-
-def combined_map(initial: Factors, complement: Factors, *, channels_last: bool = False) -> Tensor:
-    """A = A_I + (1 - A_I) A_C (Eqn 1), without building A_I or A_C.
-
-    Returns:
-        (B, C, H, W), in [0, 1] up to rounding; its memory is laid out as asked for.
-    """
-    channel, spatial = combined_terms(initial, complement)
-    flat = spatial.flatten(2)  # (B, 3, HW)
-    if channels_last:
-        product = (flat.transpose(1, 2) @ channel.transpose(1, 2)).transpose(1, 2)
-    else:
-        product = channel @ flat  # (B, C, HW)
-    return product.reshape(*product.shape[:2], *spatial.shape[2:])

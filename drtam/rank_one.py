@@ -12,6 +12,7 @@ from drtam.checks import check_range
 from drtam.chunks import averages, maxima
 from drtam.descriptors import Descriptors
 from drtam.factors import Factors
+from drtam.strip_conv import StripConv
 
 
 class Options(TypedDict, total=False):
@@ -72,7 +73,7 @@ class RankOneAttention(nn.Module):
         self.max_pools = max_pools
         where: Factory = {"device": device, "dtype": dtype}
         hidden = max(least_hidden, channels // r)
-        self.channel = nn.Conv1d(4 * s, 1, kernel_size=1, bias=False, **where)
+        self.channel = StripConv(4 * s, 1, kernel_size=1, bias=False, **where)
         self.channel_norm = nn.BatchNorm1d(1, **where) if channel_norm else nn.Identity()
         if mlp is None:
             mlp = nn.Sequential(
@@ -82,30 +83,38 @@ class RankOneAttention(nn.Module):
             )
         self.mlp = mlp  # F0 and F1 of Eqn 6
         strips = 2 * s + 2 * n if max_pools else s + n + 1
-        self.row = nn.Conv1d(strips, 1, kernel_size=3, padding=1, bias=False, **where)
+        self.row = StripConv(strips, 1, kernel_size=3, padding=1, bias=False, **where)
         self.row_norm = nn.BatchNorm1d(1, **where)
-        self.column = nn.Conv1d(strips, 1, kernel_size=3, padding=1, bias=False, **where)
+        self.column = StripConv(strips, 1, kernel_size=3, padding=1, bias=False, **where)
         self.column_norm = nn.BatchNorm1d(1, **where)
 
     def forward(self, descriptors: Descriptors) -> Factors:
         """Descriptors (B, C, H), (B, C, W), (B, H, W) to factors (B, C), (B, H), (B, W)."""
-        ch, cw, hw = descriptors.ch, descriptors.cw, descriptors.hw
-        pooled_ch = averages(ch, 2, self.s) + maxima(ch, 2, self.s)  # Eqn 4
-        pooled_cw = averages(cw, 2, self.s) + maxima(cw, 2, self.s)  # Eqn 3
-        s_c = self.channel(torch.stack(pooled_ch + pooled_cw, dim=1))  # Eqn 5: (B, 1, C)
+        hw = descriptors.hw
+        lengths = hw.shape[1], hw.shape[2]
+        strips = torch.cat((descriptors.ch.mT, descriptors.cw.mT), dim=1)  # (B, H + W, C)
+        average = averages(strips, 1, lengths, self.s).unflatten(1, (2, self.s))
+        largest = maxima(strips, 1, lengths, self.s).unflatten(1, (2, self.s))
+        pooled = torch.stack((average, largest), dim=2).flatten(1, 3)  # Eqn 3, 4: (B, 4S, C)
+        s_c = self.channel(pooled)  # Eqn 5: (B, 1, C)
         c = torch.sigmoid(self.mlp(self.channel_norm(s_c)[:, 0]))  # Eqn 6: (B, C)
 
-        s_h = self.row(self._pooled(ch, hw, 2))  # Eqn 10: (B, 1, H)
+        maximum_count = self.n if self.max_pools else 1
+        channels = (strips.shape[2],)
+        over_c = torch.cat(
+            (averages(strips, 2, channels, self.n), maxima(strips, 2, channels, maximum_count)), 2
+        ).mT  # Eqn 8, 9: (B, N + 1, H + W)
+        over_ch, over_cw = over_c.split(lengths, dim=2)
+        s_h = self.row(torch.cat((over_ch, *self._pooled(hw.mT)), dim=1))  # Eqn 10: (B, 1, H)
         h = torch.sigmoid(self.row_norm(s_h))[:, 0]  # Eqn 11: (B, H)
-        s_w = self.column(self._pooled(cw, hw, 1))  # (B, 1, W)
+        s_w = self.column(torch.cat((over_cw, *self._pooled(hw)), dim=1))  # (B, 1, W)
         w = torch.sigmoid(self.column_norm(s_w))[:, 0]  # (B, W)
         return Factors(c=c, h=h, w=w)
 
-    def _pooled(self, strip: Tensor, hw: Tensor, dim: int) -> Tensor:
-        """(B, C, L) and X_hw, whose axis ``dim`` is not L, to all that is pooled from them."""
-        pooled = averages(strip, 1, self.n)  # Eqn 8
-        pooled += maxima(strip, 1, self.n if self.max_pools else 1)  # Eqn 9
-        pooled += averages(hw, dim, self.s)  # Eqn 7
+    def _pooled(self, hw: Tensor) -> list[Tensor]:
+        """X_hw (B, K, L), cut along K: (B, S, L), or with the maxima twice that."""
+        lengths = (hw.shape[1],)
+        pooled = [averages(hw, 1, lengths, self.s)]  # Eqn 7
         if self.max_pools:
-            pooled += maxima(hw, dim, self.s)
-        return torch.stack(pooled, dim=1)  # (B, S + N + 1, L)
+            pooled.append(maxima(hw, 1, lengths, self.s))
+        return pooled

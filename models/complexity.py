@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from drtam import CBAM
+from drtam import CBAM, RankOneAttention
 from drtam.checks import check_range
 
 aten = torch.ops.aten
@@ -61,11 +61,14 @@ def complexity(model: nn.Module, input_size: tuple[int, int] = (224, 224)) -> Co
     dry = copy.deepcopy(model, no_data).eval()
     image = torch.empty(1, 3, *input_size, device="meta")
     counter = _Counter()
-    with torch.no_grad(), _paths(dry, counter.running), counter:
+    with torch.no_grad(), _paths(dry, counter), counter:
         dry(image)
     by_layer = {path: count / 1e9 for path, count in counter.counts.items()}
     params = sum(parameter.numel() for parameter in model.parameters())
     return Complexity(params, sum(counter.counts.values()) / 1e9, by_layer)
+
+
+UNCOUNTED = CBAM, RankOneAttention  # whose averages follow no layer, or are counted below
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -76,26 +79,33 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.counts: Counter[str] = Counter()
         self.running: list[tuple[str, nn.Module]] = []  # the innermost module is the last
 
+    def enter(self, path: str, module: nn.Module, inputs: Sequence[Any]) -> None:
+        """Note that a module runs; RTAM's average pools (Eqn 3, 4, 7, 8) read its inputs twice."""
+        self.running.append((path, module))
+        if isinstance(module, RankOneAttention):
+            seen = inputs[0]
+            self.counts[path] += 2 * (seen.ch.numel() + seen.cw.numel() + seen.hw.numel())
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         kind = func.overloadpacket
         path, module = self.running[-1]
-        if kind in OPERATIONS and not (kind is aten.mean and isinstance(module, CBAM)):
+        if kind in OPERATIONS and not (kind is aten.mean and isinstance(module, UNCOUNTED)):
             self.counts[path] += OPERATIONS[kind](args, output)
         return output
 
 
 @contextmanager
-def _paths(model: nn.Module, running: list[tuple[str, nn.Module]]) -> Iterator[None]:
-    """Keep the modules that run, with their paths, in ``running``."""
+def _paths(model: nn.Module, counter: _Counter) -> Iterator[None]:
+    """Keep the modules that run, with their paths, in ``counter.running``."""
     hooks = []
     for path, module in model.named_modules():
 
-        def enter(module: nn.Module, _: Any, path: str = path) -> None:
-            running.append((path, module))
+        def enter(module: nn.Module, inputs: Any, path: str = path) -> None:
+            counter.enter(path, module, inputs)
 
         def leave(*_: Any) -> None:
-            running.pop()
+            counter.running.pop()
 
         hooks.append(module.register_forward_pre_hook(enter))
         hooks.append(module.register_forward_hook(leave, always_call=True))

@@ -10,7 +10,8 @@ from test_oracle import alive, feature, seeds
 from torch import Tensor
 
 from drtam import CBAM, DRTAM, CoordinateAttention, Descriptors, DRTAMTrace, Factors
-from drtam.factors import combined_map
+from drtam.factors import combined_terms
+from drtam.passes import expand
 
 SHAPE = (6, 5, 7)
 
@@ -75,9 +76,8 @@ def test_the_combined_map_holds_more_than_either():
 
 
 def test_the_combined_map_is_laid_out_as_asked_for():
-    trace = traced()[1]
-    usual = combined_map(trace.initial, trace.complement)
-    last = combined_map(trace.initial, trace.complement, channels_last=True)
+    terms = combined_terms(traced()[1].initial, traced()[1].complement)
+    usual, last = expand(*terms), expand(*terms, channels_last=True)
     assert usual.is_contiguous()
     assert last.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(usual, last)

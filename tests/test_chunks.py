@@ -60,16 +60,18 @@ def test_the_papers_stages():
 def test_short_axes_are_pooled_adaptively(count):
     for length in range(1, count):
         x = torch.randn(2, 3, length)
-        average = torch.stack(averages(x, 2, count), dim=2)
-        maximum = torch.stack(maxima(x, 2, count), dim=2)
+        average, maximum = (pool(x, 2, (length,), count) for pool in (averages, maxima))
         torch.testing.assert_close(average, nn.functional.adaptive_avg_pool1d(x, count))
         torch.testing.assert_close(maximum, nn.functional.adaptive_max_pool1d(x, count))
 
 
 @pytest.mark.parametrize(("pool", "reduce"), [(averages, torch.mean), (maxima, torch.amax)])
 @pytest.mark.parametrize("dim", [1, 2])
-def test_pooling_removes_the_axis(pool, reduce, dim):
-    x = torch.randn(2, 7, 8)
-    parts = x.chunk(3, dim)
-    for found, part in zip(pool(x, dim, 3), parts, strict=True):
-        torch.testing.assert_close(found, reduce(part, dim))
+@pytest.mark.parametrize("lengths", [(7,), (7, 8)])
+def test_axes_behind_each_other_are_cut_by_themselves(pool, reduce, dim, lengths):
+    x = torch.randn(2, 15, 15).narrow(dim, 0, sum(lengths))
+    axes = x.split(lengths, dim)
+    expected = torch.stack(
+        [reduce(part, dim) for axis in axes for part in axis.chunk(3, dim)], dim
+    )
+    torch.testing.assert_close(pool(x, dim, lengths, 3), expected)

@@ -1,0 +1,146 @@
+"""What touches a whole feature X: the pooling of its descriptors and its product with A.
+
+Everything between the two is small. Both work in the order in which X lies in memory, and
+keep for the backward pass nothing of X's size but X itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from drtam.recorded import recorded
+
+Means = tuple[Tensor, Tensor, Tensor]
+
+
+def means(x: Tensor) -> Means:
+    """The means of X (B, C, H, W) over W, H and C: (B, C, H), (B, C, W) and (B, H, W)."""
+    if recorded(x):
+        return x.mean(3), x.mean(2), x.mean(1)
+    pool = _Means.apply if x.requires_grad and torch.is_grad_enabled() else _means
+    over_w, over_h, over_c = pool(x)
+    return over_w.mT, over_h.mT, over_c
+
+
+def recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
+    """X times a map that is the sum of K rank-1 tensors, without keeping the map.
+
+    Args:
+        x: (B, C, H, W).
+        channel: (B, K, C).
+        spatial: (B, K, H, W).
+
+    Returns:
+        (B, C, H, W), laid out in memory as X.
+    """
+    if recorded(x):
+        return x * expand(channel, spatial)
+    channel, spatial = channel.to(x.dtype), spatial.to(x.dtype)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, channel, spatial)):
+        return _Recalibrate.apply(x, channel, spatial)  # type: ignore[no-any-return]
+    return _recalibrate(x, channel, spatial)
+
+
+def expand(channel: Tensor, spatial: Tensor, *, channels_last: bool = False) -> Tensor:
+    """The sum over k of channel (B, K, C) times spatial (B, K, H, W): (B, C, H, W).
+
+    Args:
+        channel: of the rank-1 tensors.
+        spatial: likewise.
+        channels_last: how the result lies in memory.
+    """
+    channel, spatial = channel[:, :, None, None], spatial[..., None]  # (B, K, H, W, C)
+    if not channels_last:
+        channel, spatial = channel.movedim(4, 2), spatial.movedim(4, 2)  # (B, K, C, H, W)
+    total = channel[:, 0] * spatial[:, 0]
+    for k in range(1, channel.shape[1]):
+        total.addcmul_(channel[:, k], spatial[:, k])
+    return total.permute(0, 3, 1, 2) if channels_last else total
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _means(x: Tensor) -> Means:
+    """(B, H, C), (B, W, C) and (B, H, W), each contiguous."""
+    if not _is_channels_last(x):
+        return x.mean(3).mT.contiguous(), x.mean(2).mT.contiguous(), x.mean(1)
+    batch, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1)
+    over_w = _average(rows.reshape(batch * height, width, channels)).view(batch, height, channels)
+    over_h = _average(rows.reshape(batch, height, width * channels)).view(batch, width, channels)
+    over_c = _average(rows.reshape(1, batch * height * width, channels).mT)
+    return over_w, over_h, over_c.view(batch, height, width)
+
+
+def _average(x: Tensor) -> Tensor:
+    """The mean over the middle axis of three, which disappears."""
+    if x.dtype != torch.bfloat16 or x.is_cuda:
+        return x.mean(1)
+    # A reduction of bfloat16 on the CPU goes through a copy in float32; a product does not.
+    ones = x.new_ones(1).expand(x.shape[0], 1, x.shape[1])
+    return torch.baddbmm(x.new_zeros(1), ones, x, beta=0, alpha=1 / x.shape[1])[:, 0]
+
+
+class _Means(Function):
+    """The three means; their gradients meet in one tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Means:
+        ctx.shape, ctx.channels_last = x.shape, _is_channels_last(x)
+        return _means(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        _, channels, height, width = ctx.shape
+        over_w, over_h, over_c = grads
+        over_w, over_h, over_c = over_w / width, over_h / height, over_c / channels
+        if ctx.channels_last:
+            grad = over_w[:, :, None] + over_h[:, None]
+            return grad.add_(over_c[..., None]).permute(0, 3, 1, 2)
+        grad = over_w.mT[..., None] + over_h.mT[:, :, None]
+        return grad.add_(over_c[:, None])
+
+
+def _recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
+    return _map(x, channel, spatial).mul_(x)
+
+
+def _map(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
+    """The map in X's memory order; whichever way is faster for such an X."""
+    channels_last = _is_channels_last(x)
+    if (x.dtype == torch.float32 and not x.is_cuda) or x.dtype == torch.float64:
+        return expand(channel, spatial, channels_last=channels_last)
+    with torch.autocast(x.device.type, enabled=False):
+        if channels_last:
+            return torch.bmm(spatial.flatten(2).mT, channel).mT.unflatten(2, x.shape[2:])
+        return torch.bmm(channel.mT, spatial.flatten(2)).unflatten(2, x.shape[2:])
+
+
+class _Recalibrate(Function):
+    """X times the map; keeps X and the rank-1 tensors, and builds the map again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
+        ctx.save_for_backward(x, channel, spatial)
+        return _recalibrate(x, channel, spatial)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        x, channel, spatial = ctx.saved_tensors
+        share = grad * x  # what the map receives
+        if _is_channels_last(x):
+            share = share.permute(0, 2, 3, 1).flatten(1, 2)  # (B, HW, C)
+            to_channel = torch.bmm(spatial.flatten(2), share)  # (B, K, C)
+            to_spatial = torch.bmm(channel, share.mT)  # (B, K, HW)
+        else:
+            share = share.flatten(2)  # (B, C, HW)
+            to_channel = torch.bmm(spatial.flatten(2), share.mT)
+            to_spatial = torch.bmm(channel, share)
+        to_x = _map(x, channel, spatial).mul_(grad) if ctx.needs_input_grad[0] else None
+        return to_x, to_channel, to_spatial.view_as(spatial)
