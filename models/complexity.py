@@ -68,9 +68,6 @@ def complexity(model: nn.Module, input_size: tuple[int, int] = (224, 224)) -> Co
     return Complexity(params, sum(counter.counts.values()) / 1e9, by_layer)
 
 
-UNCOUNTED = CBAM, RankOneAttention  # whose averages follow no layer, or are counted below
-
-
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds the operations of everything that runs to the module that it runs in."""
 
@@ -90,7 +87,10 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         output = func(*args, **(kwargs or {}))
         kind = func.overloadpacket
         path, module = self.running[-1]
-        if kind in OPERATIONS and not (kind is aten.mean and isinstance(module, UNCOUNTED)):
+        free = isinstance(module, RankOneAttention) or (  # all of it is counted as it starts
+            kind is aten.mean and isinstance(module, CBAM)
+        )
+        if kind in OPERATIONS and not free:
             self.counts[path] += OPERATIONS[kind](args, output)
         return output
 
