@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torchvision.models import (
     MobileNetV2,
+    ResNet,
     mobilenet_v2,
     resnet18,
     resnet34,
@@ -22,7 +23,9 @@ from torchvision.models import (
 from drtam import CBAM, DRTAM, AttentionModule, CoordinateAttention
 from drtam.checks import check_range
 from drtam.rank_one import Options
+from models.detection import DETECTORS
 from models.placement import MakeAttention, attend_blocks, attend_depthwise, attend_stages
+from models.segmentation import SEGMENTERS
 
 Placement = Literal["block", "stage"]
 Implementation = Literal["paper", "authors", "released"]
@@ -39,7 +42,7 @@ ATTENTIONS: dict[str, type[AttentionModule]] = {
     "cbam": CBAM,
     "ca": CoordinateAttention,
 }
-BACKBONES: dict[str, Callable[..., nn.Module]] = {
+CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": resnet18,
     "resnet34": resnet34,
     "resnet50": resnet50,
@@ -49,6 +52,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "mobilenet_v2_075": partial(mobilenet_v2, width_mult=0.75),
     "mobilenet_v2_050": partial(mobilenet_v2, width_mult=0.5),
 }
+BACKBONES = CLASSIFIERS | DETECTORS | SEGMENTERS
 MAX_CLASSES = 100_000
 
 
@@ -77,8 +81,9 @@ class Spec:
         check_range("s", self.s, 1, 16)
         check_range("n", self.n, 1, 64)
         check_range("r", self.r, 1, 128)
-        check_range("num_classes", self.num_classes, 1, MAX_CLASSES)
-        if self.placement == "stage" and not self.backbone.startswith("resnet"):
+        least = 2 if self.backbone in DETECTORS else 1  # the background is one of them
+        check_range("num_classes", self.num_classes, least, MAX_CLASSES)
+        if self.placement == "stage" and "resnet" not in self.backbone:
             raise ValueError(
                 f"placement must be 'block' for {self.backbone!r}: 'stage' is for ResNet"
             )
@@ -96,9 +101,10 @@ def build_model(
     implementation: Implementation = "paper",
     seed: int | None = None,
 ) -> nn.Module:
-    """An untrained network: a torchvision backbone with attention in it.
+    """An untrained network of torchvision's with attention in its backbone.
 
-    The backbone's tensors keep torchvision's names, so its weights load with ``strict=False``.
+    Its tensors keep torchvision's names, so torchvision's weights load with ``strict=False``,
+    except in the classifier of an FCN. All parameters train.
 
     Args:
         backbone: a key of ``BACKBONES``.
@@ -108,13 +114,19 @@ def build_model(
         r: reduction ratio of the attention, 1 to 128.
         placement: ``block``: in every block (section 4.1); ``stage``: after the stem and after
             each stage of a ResNet (Table 7, "Pool.").
-        num_classes: K, 1 to 100000.
+        num_classes: K, 1 to 100000; of a detector with the background, so at least 2.
         implementation: a key of ``IMPLEMENTATIONS``, for DRTAM.
         seed: of the weights, at least 0, whatever the default device; torch's generators stay
             untouched. The backbone's weights are the same for every attention.
 
     Returns:
-        (B, 3, H, W) to (B, K), in training mode; its ``spec`` is the ``Spec`` of the arguments.
+        The network in training mode; its ``spec`` is the ``Spec`` of the arguments. It maps
+
+        - as a classifier (B, 3, H, W) to (B, K);
+        - as ``fcn_*`` (B, 3, H, W) to ``out`` and ``aux``, both (B, K, H, W), in a dictionary;
+        - as ``maskrcnn_*`` what torchvision's ``MaskRCNN`` does: B images (3, H, W) in a list,
+          of 0 to 1, to their boxes, labels, scores and masks; in training mode, with targets,
+          to the losses.
 
     Raises:
         ValueError: a value is not one of its choices, or out of its range.
@@ -130,7 +142,7 @@ def build_model(
 
 
 def _build(spec: Spec) -> nn.Module:
-    model = BACKBONES[spec.backbone](weights=None, num_classes=spec.num_classes)
+    model = BACKBONES[spec.backbone](num_classes=spec.num_classes)
     model.spec = spec  # type: ignore[assignment]
     if spec.attention is None:
         return model
@@ -142,10 +154,16 @@ def _build(spec: Spec) -> nn.Module:
     if isinstance(model, MobileNetV2):
         attend_depthwise(model, make, first=kind is not CoordinateAttention)
     elif spec.placement == "stage":
-        attend_stages(model, make)
+        attend_stages(_resnet(model), make)
     else:
-        attend_blocks(model, make)
+        attend_blocks(_resnet(model), make)
     return model
+
+
+def _resnet(model: nn.Module) -> ResNet:
+    """The ResNet that a network is or has, there without its classifier."""
+    backbone = getattr(model, "backbone", model)
+    return getattr(backbone, "body", backbone)
 
 
 def _check_choice(name: str, value: object, choices: Iterable[object]) -> None:

@@ -63,7 +63,8 @@ def attend_blocks(model: ResNet, make: MakeAttention) -> None:
     """After the last batch norm of every block, before the residual add (section 4.1).
 
     Args:
-        model: any ResNet of torchvision's blocks, also dilated or with frozen batch norms.
+        model: any ResNet of torchvision's blocks, also dilated, with frozen batch norms or
+            as ``IntermediateLayerGetter`` keeps it in a detector.
         make: attention for a number of channels.
     """
     for stage in STAGES:

@@ -9,11 +9,11 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from drtam import DRTAM
-from models import ATTENTIONS, BACKBONES, attention_layers, build_model
+from models import ATTENTIONS, CLASSIFIERS, attention_layers, build_model
 from models.placement import attend_blocks
 
 WIDTHS = {"mobilenet_v2_075": 0.75, "mobilenet_v2_050": 0.5}
-KINDS = [(name, "drtam") for name in BACKBONES] + [
+KINDS = [(name, "drtam") for name in CLASSIFIERS] + [
     (name, attention) for name in ("resnet18", "mobilenet_v2") for attention in ("cbam", "ca")
 ]
 
@@ -37,7 +37,7 @@ def assert_same(network: nn.Module, reference: nn.Module) -> None:
     torch.testing.assert_close(network(image), reference(image), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", CLASSIFIERS)
 def test_a_plain_network_is_torchvisions(backbone):
     reference, network = torchvisions(backbone), build_model(backbone).eval()
     network.load_state_dict(reference.state_dict())
@@ -226,7 +226,7 @@ def test_arguments_reach_the_modules_and_the_spec():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"backbone": "vgg16"}, "backbone must be one of 'resnet18', .*_050', not 'vgg16'"),
+        ({"backbone": "vgg16"}, "backbone must be one of 'resnet18', .*_resnet101', not 'vgg16'"),
         ({"attention": "se"}, "attention must be one of None, 'drtam', 'cbam', 'ca', not 'se'"),
         ({"s": 17}, "s must be a whole number from 1 to 16, not 17"),
         ({"n": 0}, "n must be a whole number from 1 to 64, not 0"),
