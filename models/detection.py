@@ -32,8 +32,9 @@ def freeze_first_stage(model: MaskRCNN) -> None:
     body = model.backbone.body
     for part in (body.conv1, body.relu, body.layer1):
         for module in part.modules():
-            for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d))
+            if not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                for parameter in module.parameters(recurse=False):
+                    parameter.requires_grad_(False)
 
 
 DETECTORS: dict[str, Callable[..., nn.Module]] = {
