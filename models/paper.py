@@ -95,6 +95,10 @@ class PaperRow:
     cells: dict[str, float]
     note: str = ""
 
+    def printed(self) -> dict[str, str]:
+        """The cells with the paper's digits."""
+        return {column: f"{value:.{DIGITS[column]}f}" for column, value in self.cells.items()}
+
 
 def _row(table: int, printed: str, *cells: float, note: str = "", **settings: Any) -> PaperRow:
     backbone, _, attended = printed.partition(" + ")
@@ -201,6 +205,16 @@ def find_row(spec: Spec) -> PaperRow | None:
     elif spec.attention != "drtam":
         spec = replace(spec, s=Spec.s, n=Spec.n, implementation=Spec.implementation)
     return next((row for row in reversed(ROWS) if row.spec == spec and PARAMS in row.cells), None)
+
+
+def notes(table: int) -> list[str]:
+    """How a table counts, and why which cells of it differ from ours."""
+    rows: dict[str, list[str]] = {}
+    for row in ROWS:
+        if row.table == table and row.note:
+            rows.setdefault(row.note, []).append(row.row)
+    reading = [READINGS[table]] if table in READINGS else []
+    return reading + [f"{', '.join(names)}: {note}" for note, names in rows.items()]
 
 
 def measure(row: PaperRow) -> Complexity:

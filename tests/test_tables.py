@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 
 import pytest
+from server import ROOT
 
+from experiments import tables
 from models import Spec
 from models.complexity import Complexity
 from models.paper import DIGITS, GFLOPS, PARAMS, READINGS, ROWS, PaperRow, find_row, measure
@@ -145,3 +149,38 @@ def test_a_network_finds_its_row(spec, table, row):
 )
 def test_a_network_that_is_not_in_the_paper_has_no_row(spec):
     assert find_row(spec) is None
+
+
+def test_the_pages_numbers_are_what_the_command_prints(counted, monkeypatch, capsys):
+    monkeypatch.setattr(tables, "measure", lambda row: counted[row.spec])
+    tables.main(["--json"])
+    assert capsys.readouterr().out == (ROOT / "assets" / "tables.json").read_text()
+
+
+def test_each_printed_cell_is_one_object(counted, monkeypatch, capsys):
+    monkeypatch.setattr(tables, "measure", lambda row: counted[row.spec])
+    tables.main(["--json", "--table", "4"])
+    cells = json.loads(capsys.readouterr().out)
+    assert len(cells) == 22 * 4
+    assert {
+        "table": 4,
+        "row": "ResNet50 + DRTAM r=32",
+        "column": "Param.",
+        "paper": 26.83,
+        "measured": 26.83,
+    } in cells
+    assert {cell["measured"] for cell in cells if cell["column"].startswith("Top")} == {None}
+
+
+@pytest.mark.parametrize("form", [[], ["--markdown"]])
+def test_a_table_shows_the_paper_beside_ours_and_says_why_they_differ(
+    form, counted, monkeypatch, capsys
+):
+    monkeypatch.setattr(tables, "measure", lambda row: counted[row.spec])
+    tables.main(["--table", "7", *form])
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if "DRTAM r=16 Bott." in line)
+    found = re.findall(r"[\d.]+", row.partition("Bott.")[2])
+    assert found == ["73.25", "73.25", "274.63", "274.61", "76.61"]
+    assert ("**274.61**" in row) == bool(form)
+    assert "auxiliary head" in " ".join(lines)
