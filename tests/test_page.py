@@ -14,6 +14,9 @@ from test_checkpoints import Malicious
 from test_published import checkpoint
 from visitor import SECONDS, TABS, analysed, bars, film, open_tab, shoot
 
+from models import build_model
+from models.checkpoints import save_checkpoint
+
 
 def striped_photo(path: Path) -> Path:
     """A photo that no other test has analysed: half a tower, half stripes."""
@@ -250,3 +253,24 @@ def test_a_checkpoint_with_code_is_refused_and_changes_nothing(page, tmp_path):
     assert not sentinel.exists()
     assert film(page) == before
     expect(page.locator("#status")).to_contain_text("DRTAM-ResNet-50")
+
+
+def test_a_segmentation_of_ones_own_is_explained_on_every_tab(page, tmp_path):
+    save_checkpoint(
+        build_model("fcn_resnet50", "drtam", num_classes=3, placement="stage", seed=0),
+        tmp_path / "shapes.safetensors",
+        classes=("nothing", "a disk", "a bar"),
+        input_size=96,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        half=True,
+    )
+    upload_checkpoint(page, tmp_path / "shapes.safetensors")
+    expect(page.locator("#status")).to_contain_text("DRTAM-FCN ResNet-50")
+    expect(page.locator("#status")).to_contain_text("mean probability over the photo")
+    expect(page.locator("#scores")).to_contain_text("a disk")
+    expect(page.locator("#filmstrip .tile")).to_have_count(5)
+    open_tab(page, "Layer")
+    expect(page.locator("#layer-factors")).to_contain_text("backbone.layer4")
+    open_tab(page, "Compare")
+    expect(page.locator("#compare-maps .tile")).to_have_count(3)

@@ -11,7 +11,7 @@ from gradio.media import get_image
 from drtam.explain import PhotoError
 from ui import checkpoints
 from ui.compute import SIZES, Photo, View
-from ui.networks import Opened, catalogue, cost, device_name
+from ui.networks import Opened, catalogue, cost, device_name, spec_of
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
@@ -22,6 +22,10 @@ EXAMPLES = {  # photos that the gradio package carries
     "a bus": "bus.png",
 }
 DEFAULT_SIZE = 224
+SCORES = {  # what the class scores of a network are, by its kind
+    "maskrcnn": "\n\nThe score of a class is that of its best box.",
+    "fcn": "\n\nThe score of a class is its mean probability over the photo.",
+}
 
 
 def example(file: str) -> str:
@@ -186,6 +190,7 @@ def status_of(view: View, network: str) -> str:
     """What was analysed, on what, and how far it can be trusted."""
     source = source_of(network)
     counted, side = cost(source)
+    kind = spec_of(source).backbone.partition("_")[0]
     width, height = view.pixels.size
     trust = ""
     if not view.trained:
@@ -201,5 +206,5 @@ def status_of(view: View, network: str) -> str:
     return (
         f"**{view.label}**\n\n"
         f"{counted.params / 1e6:.2f} M parameters, {counted.gflops:.2f} GFLOPs at {side}×{side}. "
-        f"Saw {width}×{height} pixels on {device_name()}.{trust}"
+        f"Saw {width}×{height} pixels on {device_name()}.{SCORES.get(kind, '')}{trust}"
     )
