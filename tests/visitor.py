@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from server import ROOT, running_app
 
 CHROMIUM = [
@@ -21,6 +21,7 @@ HARMLESS = ("svelte-i18n", "Method not implemented")  # Gradio's own
 SCREENSHOTS = ROOT / "screenshots"
 TABS = ("Overview", "Layer", "Descriptors", "Compare", "Variants", "Paper")
 SECONDS = 60_000
+expect.set_options(timeout=SECONDS)  # a busy machine is no failure
 
 
 @pytest.fixture(scope="session")
