@@ -12,27 +12,33 @@ from typing import Any
 import gradio as gr
 
 from models.hub import download
-from ui.networks import Opened, catalogue
+from ui.networks import Opened, Source, catalogue
 
 ALLOWED = os.environ.get("CHECKPOINT_UPLOAD", "no" if "SPACE_ID" in os.environ else "yes") == "yes"
 MAX_UPLOAD = "400mb" if ALLOWED else "10mb"
-KEPT = 100  # of the checkpoints that all visitors have opened
+KEPT = 100  # of the networks that all visitors have opened
 
-_opened: OrderedDict[str, Opened] = OrderedDict()  # by a key that only its visitor knows
+_opened: OrderedDict[str, Source] = OrderedDict()  # by a key that only its visitor knows
 
 
-def recall(key: str) -> Opened | None:
-    """The checkpoint that was opened under a key."""
+def recall(key: str) -> Source | None:
+    """The network that was opened under a key."""
     return _opened.get(key)
 
 
-def remember(source: Opened) -> str:
-    """A fresh key for a checkpoint."""
+def remember(source: Source) -> str:
+    """A fresh key for a network that is not in the catalogue."""
     key = secrets.token_urlsafe(16)
     _opened[key] = source
     if len(_opened) > KEPT:
         _opened.popitem(last=False)
     return key
+
+
+def select(label: str, source: Source) -> gr.Dropdown:
+    """The network dropdown with one that is not in the catalogue, which it shows."""
+    key = remember(source)
+    return gr.Dropdown(choices=[*catalogue(), (label, key)], value=key)
 
 
 def build(network: gr.Dropdown) -> list[Any]:
@@ -75,7 +81,6 @@ def _opening(path_of: Callable[[str], Path]) -> Callable[[str], gr.Dropdown]:
         except ValueError as error:
             title = "This checkpoint cannot be used"
             raise gr.Error(str(error), title=title, print_exception=False) from error
-        key = remember(source)
-        return gr.Dropdown(choices=[*catalogue(), (label, key)], value=key)
+        return select(label, source)
 
     return open_checkpoint

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ui import api, compare, descriptors, inputs, layer, overview, paper, variants
+from ui import (
+    api,
+    compare,
+    descriptors,
+    inputs,
+    layer,
+    overview,
+    paper,
+    side_by_side,
+    variants,
+)
 
 HEADER = """
 # DRTAM Lens
@@ -25,9 +35,10 @@ def build() -> gr.Blocks:
             with gr.Column(scale=1, min_width=300, elem_id="inputs"):
                 session, photo, status, network_opened = inputs.build()
             with gr.Column(scale=4, min_width=320), gr.Tabs() as tabs:
-                for tab in (overview, layer, descriptors, compare):
+                for tab in (overview, layer, descriptors, compare, side_by_side):
                     tab.build(session)
-                paper.build(session, tabs, variants.build(session))
-        inputs.connect(demo, session, photo, status, network_opened)
+                controls, variant_chosen = variants.build(session)
+                paper.build(session, tabs, controls)
+        inputs.connect(demo, session, photo, status, [*network_opened, variant_chosen])
         api.build()
     return demo

@@ -49,18 +49,21 @@ class Session:
         outputs: Sequence[gr.components.Component],
         controls: Sequence[gr.Slider | gr.Radio | gr.Dropdown] = (),
         *,
+        states: Sequence[gr.State] = (),
         runs_network: bool = False,
     ) -> None:
         """Draw a tab when it is opened, and again whenever something changes while it is open.
 
         Args:
             tab: to draw.
-            draw: from the values of ``inputs`` and ``controls`` to those of ``outputs``.
+            draw: from the values of ``inputs``, ``controls`` and ``states`` to those of
+                ``outputs``.
             outputs: the tab's figures.
             controls: the tab's own inputs; a change of one draws again.
+            states: the tab's own memory.
             runs_network: whether drawing needs another pass of a network.
         """
-        inputs = [*self.inputs, *controls]
+        inputs = [*self.inputs, *controls, *states]
         nothing = [gr.skip()] * len(outputs)
 
         def draw_if_open(open_tab: str, *values: Any) -> Any:

@@ -11,7 +11,7 @@ from html import escape
 from PIL import Image
 from torch import Tensor
 
-from viz.color import CSS_GRADIENT
+from viz.color import CSS_GRADIENT, SIGNED_CSS_GRADIENT
 from viz.overlay import map_picture, value_range
 
 OPACITY_SLIDER = """
@@ -40,38 +40,52 @@ class Tile:
         values: (H, W).
         note: ``untrained``, or nothing.
         limits: of the colour scale; by default the map's own range.
+        signed: a difference, whose colours are neutral at 0.
+        photo: below the map; by default the one of all tiles.
     """
 
     title: str
     values: Tensor
     note: str = ""
     limits: tuple[float, float] | None = None
+    signed: bool = False
+    photo: Image.Image | None = None
 
 
 def tiles_html(photo: Image.Image, tiles: Sequence[Tile], *, selected: str | None = None) -> str:
     """The tiles side by side; buttons that report their title as a layer if one is selected."""
-    width, height = photo.size
-    style = f"--photo:url({_data_uri(photo)});--ratio:{width}/{height};--count:{len(tiles)}"
+    style = f"{_background(photo)};--count:{len(tiles)}"
     content = "".join(_tile_html(photo.size, tile, selected) for tile in tiles)
     kind = "filmstrip" if selected else "gallery"
     return f'<div class="tiles {kind}" style="{style}">{content}</div>'
 
 
+def _background(photo: Image.Image) -> str:
+    width, height = photo.size
+    return f"--photo:url({_data_uri(photo)});--ratio:{width}/{height}"
+
+
 def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
     rows, columns = tile.values.shape
     low, high = tile.limits or value_range(tile.values)
+    if tile.signed:
+        high = max(abs(low), abs(high))
+        low = -high
+    own = "" if tile.photo is None else f' style="{_background(tile.photo)}"'
+    size = size if tile.photo is None else tile.photo.size
+    gradient = SIGNED_CSS_GRADIENT if tile.signed else CSS_GRADIENT
     title = escape(tile.title)
     note = f'<em class="untrained">{escape(tile.note)}</em>' if tile.note else ""
     alt = f"{title}: {tile.note} map over the photo, from {low:.3g} to {high:.3g}"
-    picture = _data_uri(map_picture(tile.values, size, (low, high)))
+    picture = _data_uri(map_picture(tile.values, size, (low, high), signed=tile.signed))
     body = (
         f'<span class="picture"><img src="{picture}" alt="{alt}"></span>'
         f'<span class="caption"><b>{title}</b> {rows}×{columns} {note}</span>'
-        f'<span class="range"><i>{low:.4g}</i><u style="background:{CSS_GRADIENT}"></u>'
+        f'<span class="range"><i>{low:.4g}</i><u style="background:{gradient}"></u>'
         f"<i>{high:.4g}</i></span>"
     )
     if selected is None:
-        return f'<figure class="tile">{body}</figure>'
+        return f'<figure class="tile"{own}>{body}</figure>'
     pressed = str(tile.title == selected).lower()
     return (
         f'<button class="tile" data-layer="{title}" aria-pressed="{pressed}" '

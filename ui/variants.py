@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
+from models.build import Placement
 from models.paper import READINGS, find_row
+from ui import checkpoints
 from ui.compute import Photo, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Source, Untrained, cost, spec_of
 from ui.session import Session, source_of, view_of
@@ -14,8 +18,13 @@ NONE = "none"  # of the attentions: the plain backbone
 PLACEMENTS = {"block": "in every block", "stage": "after the stem and each stage (ResNet)"}
 
 
-def build(session: Session) -> list[gr.Dropdown | gr.Radio | gr.Slider]:
-    """The tab and its events; returns its controls, in the order of ``Untrained``."""
+def build(session: Session) -> tuple[list[gr.Dropdown | gr.Radio | gr.Slider], Any]:
+    """The tab and its events.
+
+    Returns:
+        Its controls, in the order of ``Untrained``, and the event after which the network
+        dropdown shows the variant.
+    """
     with gr.Tab("Variants", id="Variants") as tab:
         gr.Markdown(
             "Rebuild the network with other hyper-parameters. A variant is **untrained**: its "
@@ -44,6 +53,7 @@ def build(session: Session) -> list[gr.Dropdown | gr.Radio | gr.Slider]:
             n = gr.Slider(1, 64, value=1, step=1, label="N, chunks along C")
             r = gr.Slider(1, 128, value=32, step=1, label="r, reduction ratio")
             seed = gr.Slider(0, 99, value=0, step=1, label="Seed of the weights")
+        choose = gr.Button("Show this variant in every tab", elem_id="variants-use")
         tiles = gr.HTML(elem_id="variants-tiles")
         table = gr.Markdown(elem_id="variants-table")
     controls: list[gr.Dropdown | gr.Radio | gr.Slider] = [
@@ -56,7 +66,21 @@ def build(session: Session) -> list[gr.Dropdown | gr.Radio | gr.Slider]:
         placement,
     ]
     session.on_show(tab, draw, [tiles, table], controls=controls, runs_network=True)
-    return controls
+    chosen = choose.click(use, controls, session.network, api_visibility="private")
+    return controls, chosen.success
+
+
+def use(
+    backbone: str, attention: str, s: int, n: int, r: int, seed: int, placement: Placement
+) -> gr.Dropdown:
+    """The variant as the network of all tabs."""
+    if attention == NONE:
+        raise gr.Error("A plain network has no attention to show: choose one first.")
+    source = Untrained(backbone, attention, int(s), int(n), int(r), int(seed), placement)
+    try:
+        return checkpoints.select(source.label, source)
+    except ValueError as error:
+        raise gr.Error(str(error), print_exception=False) from error
 
 
 def counterpart(view: View, layer: str, of: View) -> str:
@@ -110,13 +134,13 @@ def draw(
     n: int,
     r: int,
     seed: int,
-    placement: str,
+    placement: Placement,
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
 ) -> tuple[str, str]:
     """The current network's map beside the variant's, and what both cost."""
     progress(0.1, desc="Building the variant and analysing the photo with it")
     kind = None if attention == NONE else attention
-    source = Untrained(backbone, kind, int(s), int(n), int(r), int(seed), placement)  # type: ignore[arg-type]
+    source = Untrained(backbone, kind, int(s), int(n), int(r), int(seed), placement)
     current = view_of(photo, network, size, target)
     try:
         variant = explain(photo, source, int(size), None) if kind else None

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from viz.color import colorize
+from viz.color import SIGNED_TABLE, TABLE, colorize
 
 
 def value_range(*maps: Tensor) -> tuple[float, float]:
@@ -15,7 +15,11 @@ def value_range(*maps: Tensor) -> tuple[float, float]:
 
 
 def map_picture(
-    values: Tensor, size: tuple[int, int], limits: tuple[float, float] | None = None
+    values: Tensor,
+    size: tuple[int, int],
+    limits: tuple[float, float] | None = None,
+    *,
+    signed: bool = False,
 ) -> Image.Image:
     """A map in colours, at the size of the photo.
 
@@ -26,11 +30,12 @@ def map_picture(
         values: (H, W).
         size: width and height of the picture.
         limits: the values of the first and the last colour; by default the map's own range.
+        signed: colours that are neutral in the middle of the limits.
     """
     low, high = limits or value_range(values)
     grid = Image.fromarray(values.float().numpy())
     scaled = np.asarray(grid.resize(size, Image.Resampling.BILINEAR))
-    return Image.fromarray(colorize(scaled, low, high))
+    return Image.fromarray(colorize(scaled, low, high, SIGNED_TABLE if signed else TABLE))
 
 
 def overlay(

@@ -1,7 +1,7 @@
 """What a network with attention modules does with an image."""
 
 from drtam.explain.analysis import Analysis, LayerAnalysis, analyze, named_maps
-from drtam.explain.correlation import rank_correlation
+from drtam.explain.correlation import difference, rank_correlation
 from drtam.explain.photo import PhotoError, Prepared, load_photo, prepare
 from drtam.explain.residual import ResidualCheck
 from drtam.explain.scores import ClassScores, class_scores
@@ -17,6 +17,7 @@ __all__ = [
     "ResidualCheck",
     "analyze",
     "class_scores",
+    "difference",
     "load_photo",
     "named_maps",
     "prepare",

@@ -1,4 +1,4 @@
-"""Whether two maps rank the positions of a photo alike."""
+"""How alike two maps are: by the order of their positions, and cell by cell."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
 
     A map of another size is scaled to the first one's bilinearly.
     """
-    if first.shape != second.shape:
-        second = nn.functional.interpolate(second[None, None], first.shape, mode="bilinear")[0, 0]
+    second = _scaled(second, first)
     if first.min() == first.max() or second.min() == second.max():
         return math.nan
     return float(spearmanr(first.flatten().numpy(), second.flatten().numpy()).statistic)
+
+
+def difference(first: Tensor, second: Tensor) -> Tensor:
+    """The first map (H, W) minus the second, which is scaled to its size bilinearly."""
+    return first - _scaled(second, first)
+
+
+def _scaled(values: Tensor, like: Tensor) -> Tensor:
+    if values.shape == like.shape:
+        return values
+    return nn.functional.interpolate(values[None, None], like.shape, mode="bilinear")[0, 0]

@@ -1,0 +1,123 @@
+"""A and B: two photos, two networks, or both, at the same layer and on one colour scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+from torch import Tensor
+
+from drtam.explain import difference, rank_correlation
+from ui.compute import Photo, View
+from ui.layer import OWN, SHARED
+from ui.networks import load
+from ui.session import MOST_PROBABLE, Session, source_of, view_of
+from ui.tiles import Tile, tiles_html
+from ui.variants import counterpart
+from viz.overlay import value_range
+
+EXPLANATION = """
+**A** is what is chosen on the left. Pin it as **B**, then choose another photo, network, class or
+resolution there: both are drawn at the same layer, and what differs between them."""
+SHOWN = 4  # classes of each
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What a visitor keeps as B."""
+
+    photo: Photo
+    network: str
+
+
+def build(session: Session) -> None:
+    """The tab and its events."""
+    with gr.Tab("A and B") as tab:
+        pinned = gr.State(None)  # inside: Gradio numbers all children of the tabs
+        gr.Markdown(EXPLANATION)
+        with gr.Row():
+            pin = gr.Button("Pin the current photo and network as B", elem_id="pin")
+            scale = gr.Radio([SHARED, OWN], value=SHARED, label="Colour range")
+        about = gr.Markdown(elem_id="sides-about")
+        maps = gr.HTML(elem_id="sides-maps")
+        cams = gr.HTML(elem_id="sides-cams")
+    pin.click(
+        lambda photo, network, revision: (Pinned(photo, network), revision + 1),
+        [session.photo, session.network, session.revision],
+        [pinned, session.revision],
+        queue=False,
+        api_visibility="private",
+    )
+    session.on_show(
+        tab, draw, [about, maps, cams], controls=[scale], states=[pinned], runs_network=True
+    )
+
+
+def draw(
+    photo: Photo,
+    network: str,
+    size: int,
+    target: int,
+    layer: str | None,
+    scale: str,
+    pinned: Pinned | None,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
+) -> tuple[str, str, str]:
+    """What A and B are, their maps, and their Grad-CAMs."""
+    if pinned is None:
+        return "Nothing is pinned as B yet.", "", ""
+    progress(0.1, desc="Analysing A and B")
+    a = view_of(photo, network, size, target)
+    same_classes = load(source_of(pinned.network)).classes == a.classes
+    b = view_of(pinned.photo, pinned.network, size, target if same_classes else MOST_PROBABLE)
+    name, first = a.layer(layer)
+    other = counterpart(b, name, a)
+    second = b.analysis.layers[other]
+    maps = first.trace.spatial()[0], second.trace.spatial()[0]
+    cams = first.gradcam[0], second.gradcam[0]
+    names = [f"A: {name}", f"B: {other}"]
+    explained = [
+        f"{side}: Grad-CAM, {view.classes[int(view.analysis.target[0])]}"
+        for side, view in (("A", a), ("B", b))
+    ]
+    return (
+        describe(a, b, rank_correlation(*maps)),
+        tiles_of((a, b), maps, names, shared=scale == SHARED),
+        tiles_of((a, b), cams, explained, shared=scale == SHARED),
+    )
+
+
+def describe(a: View, b: View, correlation: float) -> str:
+    """Which networks, how alike their maps are, and the classes that either ranks first."""
+    best: dict[str, None] = {}
+    probabilities = []
+    for view in (a, b):
+        found = dict(zip(view.classes, view.analysis.probabilities[0].tolist(), strict=False))
+        best |= dict.fromkeys(sorted(found, key=lambda k: -found[k])[:SHOWN])
+        probabilities.append(found)
+    lines = [
+        f"- **A**: {a.label}",
+        f"- **B**: {b.label}",
+        f"- Rank correlation (Spearman) of the two maps: **{correlation:.3f}**",
+        "",
+        "| class | A | B |",
+        "|---|--:|--:|",
+    ]
+    for name in best:
+        cells = [f"{found[name]:.2%}" if name in found else "–" for found in probabilities]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def tiles_of(
+    views: tuple[View, View], maps: tuple[Tensor, Tensor], names: list[str], *, shared: bool
+) -> str:
+    """A's map, B's map, each over its own photo, and A − B over A's."""
+    limits = value_range(*maps) if shared else None
+    tiles = [
+        Tile(name, values, view.note, limits, photo=view.pixels)
+        for name, values, view in zip(names, maps, views, strict=True)
+    ]
+    notes = " ".join(dict.fromkeys(view.note for view in views if view.note))
+    tiles.append(Tile("A − B", difference(*maps), notes, signed=True))
+    return tiles_html(views[0].pixels, tiles)
