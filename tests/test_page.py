@@ -81,6 +81,15 @@ def test_a_click_on_a_layer_is_followed_by_every_tab(page):
     expect(page.locator("#descriptors-figure")).to_contain_text("layer2.1")
 
 
+def test_the_open_tab_follows_the_layer_chosen_beside_it(page):
+    open_tab(page, "Layer")
+    expect(page.locator("#layer-maps")).to_contain_text("layer4.2")
+    page.locator("#layer input").click()
+    page.get_by_role("option", name="layer1.1").click()
+    expect(page.locator("#layer-maps")).to_contain_text("layer1.1")
+    expect(page.locator("#layer-tiles .caption").first).to_contain_text("56×56")
+
+
 def test_the_keyboard_alone_chooses_a_layer(page):
     page.locator('[data-layer="layer1.0"]').focus()
     page.keyboard.press("Tab")

@@ -127,7 +127,6 @@ def connect(
         lambda revision: revision + 1,
         session.revision,
         session.revision,
-        queue=False,
         show_progress="hidden",
         api_visibility="private",
     )

@@ -27,7 +27,6 @@ def build(session: Session) -> None:
         follow,
         session.revision,
         [session.layer, session.revision],
-        queue=False,
         show_progress="hidden",
         api_visibility="private",
     )

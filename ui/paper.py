@@ -63,7 +63,6 @@ def build(
         open_row,
         session.revision,
         [*controls, tabs, session.open_tab, session.revision],
-        queue=False,
         show_progress="hidden",
         api_visibility="private",
     )

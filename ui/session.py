@@ -25,7 +25,8 @@ class Session:
         size: analysis resolution.
         target: class, or ``MOST_PROBABLE``.
         layer: name.
-        revision: state, counts up whenever one of them has changed and is analysed.
+        revision: state, counts up whenever one of them has changed and is analysed. Only an
+            event of the queue may set it: Gradio forgets a state's ``change`` after others.
         open_tab: state, the label of the tab that the visitor sees.
     """
 

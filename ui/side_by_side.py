@@ -45,7 +45,6 @@ def build(session: Session) -> None:
         lambda photo, network, revision: (Pinned(photo, network), revision + 1),
         [session.photo, session.network, session.revision],
         [pinned, session.revision],
-        queue=False,
         api_visibility="private",
     )
     session.on_show(

@@ -70,7 +70,7 @@ def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
     low, high = tile.limits or value_range(tile.values)
     if tile.signed:
         high = max(abs(low), abs(high))
-        low = -high
+        low = 0 - high  # no negative 0
     own = "" if tile.photo is None else f' style="{_background(tile.photo)}"'
     size = size if tile.photo is None else tile.photo.size
     gradient = SIGNED_CSS_GRADIENT if tile.signed else CSS_GRADIENT
