@@ -35,16 +35,13 @@ def averages(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tenso
         return x.mean(dim, keepdim=True)
     if recorded(x):
         pooled = []
-        for part in x.split(lengths, dim):
+        for part in torch.split(x, list(lengths), dim):
             inside = membership(part, dim, count).to(x.dtype)  # (count, length)
-            pooled.append(_weighted(part, dim, inside / inside.sum(1, keepdim=True)))
+            weights = inside / inside.sum(1, keepdim=True)
+            pooled.append(weights @ part if dim == 1 else part @ weights.t())
         return torch.cat(pooled, dim)
-    return _weighted(x, dim, _weights(lengths, count, x.dtype, x.device))
-
-
-def _weighted(x: Tensor, dim: int, weights: Tensor) -> Tensor:
-    weights = weights.expand(x.shape[0], -1, -1)
-    return torch.bmm(weights, x) if dim == 1 else torch.bmm(x, weights.mT)
+    weights = _weights(lengths, count, x.dtype, x.device).expand(x.shape[0], -1, -1)
+    return torch.bmm(weights, x) if dim == 1 else torch.bmm(x, weights.transpose(1, 2))
 
 
 def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
@@ -53,14 +50,15 @@ def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
         return x.amax(dim, keepdim=True)
     if recorded(x):
         pooled = []
-        for part in x.split(lengths, dim):
-            outside = ~membership(part, dim, count)
-            strips = part.movedim(dim, -1).unsqueeze(-2)  # (..., 1, length)
-            pooled.append(strips.masked_fill(outside, -torch.inf).amax(-1).movedim(-1, dim))
+        for part in torch.split(x, list(lengths), dim):
+            outside = ~membership(part, dim, count)  # (count, length)
+            outside = outside[..., None] if dim == 1 else outside
+            strips = part.unsqueeze(dim).masked_fill(outside, -torch.inf)
+            pooled.append(strips.amax(dim + 1))
         return torch.cat(pooled, dim)
     members = _members(lengths, count, x.device)
-    gathered = x.index_select(dim, members).unflatten(dim, (count * len(lengths), -1))
-    return gathered.amax(dim + 1)
+    gathered = x.index_select(dim, members)
+    return torch.unflatten(gathered, dim, (count * len(lengths), -1)).amax(dim + 1)
 
 
 @lru_cache(maxsize=1024)
@@ -69,7 +67,7 @@ def _weights(
     lengths: tuple[int, ...], count: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """The matrix whose product with the axes is the mean of each chunk."""
-    rows = torch.zeros(count * len(lengths), sum(lengths))
+    rows = torch.zeros(count * len(lengths), sum(lengths), dtype=torch.float64, device="cpu")
     for k, (start, size) in enumerate(_chunks(lengths, count)):
         rows[k, start : start + size] = 1 / size
     return rows.to(device, dtype)

@@ -37,9 +37,13 @@ class Descriptors:
         is exact when that factor is all ones and an approximation otherwise.
         """
         c, h, w = factors.c[:, None], factors.h[:, :, None], factors.w[:, :, None]
-        ch, cw, hw = self.ch.mT, self.cw.mT, self.hw  # the order in memory
+        ch, cw, hw = (
+            self.ch.transpose(1, 2),
+            self.cw.transpose(1, 2),
+            self.hw,
+        )  # the order in memory
         return Descriptors(
-            ch=torch.addcmul(ch, ch, h * c, value=-1).mT,  # Eqn 12
-            cw=torch.addcmul(cw, cw, w * c, value=-1).mT,  # Eqn 13
+            ch=torch.addcmul(ch, ch, h * c, value=-1).transpose(1, 2),  # Eqn 12
+            cw=torch.addcmul(cw, cw, w * c, value=-1).transpose(1, 2),  # Eqn 13
             hw=torch.addcmul(hw, hw, factors.spatial(), value=-1),  # Eqn 14
         )

@@ -23,7 +23,7 @@ def means(x: Tensor) -> Means:
         return x.mean(3), x.mean(2), x.mean(1)
     pool = _Means.apply if x.requires_grad and torch.is_grad_enabled() else _means
     over_w, over_h, over_c = pool(x)
-    return over_w.mT, over_h.mT, over_c
+    return over_w.transpose(1, 2), over_h.transpose(1, 2), over_c
 
 
 def recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
@@ -69,12 +69,13 @@ def _is_channels_last(x: Tensor) -> bool:
 def _means(x: Tensor) -> Means:
     """(B, H, C), (B, W, C) and (B, H, W), each contiguous."""
     if not _is_channels_last(x):
-        return x.mean(3).mT.contiguous(), x.mean(2).mT.contiguous(), x.mean(1)
+        over_w, over_h = x.mean(3).transpose(1, 2), x.mean(2).transpose(1, 2)
+        return over_w.contiguous(), over_h.contiguous(), x.mean(1)
     batch, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1)
     over_w = _average(rows.reshape(batch * height, width, channels)).view(batch, height, channels)
     over_h = _average(rows.reshape(batch, height, width * channels)).view(batch, width, channels)
-    over_c = _average(rows.reshape(1, batch * height * width, channels).mT)
+    over_c = _average(rows.reshape(1, batch * height * width, channels).transpose(1, 2))
     return over_w, over_h, over_c.view(batch, height, width)
 
 
@@ -101,10 +102,10 @@ class _Means(Function):
         over_w, over_h, over_c = grads
         over_w, over_h, over_c = over_w / width, over_h / height, over_c / channels
         if ctx.channels_last:
-            grad = over_w[:, :, None] + over_h[:, None]
-            return grad.add_(over_c[..., None]).permute(0, 3, 1, 2)
-        grad = over_w.mT[..., None] + over_h.mT[:, :, None]
-        return grad.add_(over_c[:, None])
+            total: Tensor = over_w[:, :, None] + over_h[:, None]  # (B, H, W, C)
+            return total.add_(over_c[..., None]).permute(0, 3, 1, 2)
+        total = over_w.transpose(1, 2)[..., None] + over_h.transpose(1, 2)[:, :, None]
+        return total.add_(over_c[:, None])
 
 
 def _recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
@@ -116,10 +117,13 @@ def _map(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
     channels_last = _is_channels_last(x)
     if (x.dtype == torch.float32 and not x.is_cuda) or x.dtype == torch.float64:
         return expand(channel, spatial, channels_last=channels_last)
+    flat = spatial.flatten(2)  # (B, K, HW)
     with torch.autocast(x.device.type, enabled=False):
         if channels_last:
-            return torch.bmm(spatial.flatten(2).mT, channel).mT.unflatten(2, x.shape[2:])
-        return torch.bmm(channel.mT, spatial.flatten(2)).unflatten(2, x.shape[2:])
+            product = torch.bmm(flat.transpose(1, 2), channel).transpose(1, 2)
+        else:
+            product = torch.bmm(channel.transpose(1, 2), flat)
+    return torch.unflatten(product, 2, x.shape[2:])  # (B, C, H, W)
 
 
 class _Recalibrate(Function):
@@ -137,10 +141,10 @@ class _Recalibrate(Function):
         if _is_channels_last(x):
             share = share.permute(0, 2, 3, 1).flatten(1, 2)  # (B, HW, C)
             to_channel = torch.bmm(spatial.flatten(2), share)  # (B, K, C)
-            to_spatial = torch.bmm(channel, share.mT)  # (B, K, HW)
+            to_spatial = torch.bmm(channel, share.transpose(1, 2))  # (B, K, HW)
         else:
             share = share.flatten(2)  # (B, C, HW)
-            to_channel = torch.bmm(spatial.flatten(2), share.mT)
+            to_channel = torch.bmm(spatial.flatten(2), share.transpose(1, 2))
             to_spatial = torch.bmm(channel, share)
         to_x = _map(x, channel, spatial).mul_(grad) if ctx.needs_input_grad[0] else None
         return to_x, to_channel, to_spatial.view_as(spatial)

@@ -92,9 +92,11 @@ class RankOneAttention(nn.Module):
         """Descriptors (B, C, H), (B, C, W), (B, H, W) to factors (B, C), (B, H), (B, W)."""
         hw = descriptors.hw
         lengths = hw.shape[1], hw.shape[2]
-        strips = torch.cat((descriptors.ch.mT, descriptors.cw.mT), dim=1)  # (B, H + W, C)
-        average = averages(strips, 1, lengths, self.s).unflatten(1, (2, self.s))
-        largest = maxima(strips, 1, lengths, self.s).unflatten(1, (2, self.s))
+        strips = torch.cat(
+            (descriptors.ch.transpose(1, 2), descriptors.cw.transpose(1, 2)), dim=1
+        )  # (B, H + W, C)
+        average = torch.unflatten(averages(strips, 1, lengths, self.s), 1, (2, self.s))
+        largest = torch.unflatten(maxima(strips, 1, lengths, self.s), 1, (2, self.s))
         pooled = torch.stack((average, largest), dim=2).flatten(1, 3)  # Eqn 3, 4: (B, 4S, C)
         s_c = self.channel(pooled)  # Eqn 5: (B, 1, C)
         c = torch.sigmoid(self.mlp(self.channel_norm(s_c)[:, 0]))  # Eqn 6: (B, C)
@@ -103,9 +105,11 @@ class RankOneAttention(nn.Module):
         channels = (strips.shape[2],)
         over_c = torch.cat(
             (averages(strips, 2, channels, self.n), maxima(strips, 2, channels, maximum_count)), 2
-        ).mT  # Eqn 8, 9: (B, N + 1, H + W)
-        over_ch, over_cw = over_c.split(lengths, dim=2)
-        s_h = self.row(torch.cat((over_ch, *self._pooled(hw.mT)), dim=1))  # Eqn 10: (B, 1, H)
+        ).transpose(1, 2)  # Eqn 8, 9: (B, N + 1, H + W)
+        over_ch, over_cw = torch.split(over_c, list(lengths), dim=2)
+        s_h = self.row(
+            torch.cat((over_ch, *self._pooled(hw.transpose(1, 2))), dim=1)
+        )  # Eqn 10: (B, 1, H)
         h = torch.sigmoid(self.row_norm(s_h))[:, 0]  # Eqn 11: (B, H)
         s_w = self.column(torch.cat((over_cw, *self._pooled(hw)), dim=1))  # (B, 1, W)
         w = torch.sigmoid(self.column_norm(s_w))[:, 0]  # (B, W)

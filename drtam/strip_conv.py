@@ -23,5 +23,5 @@ class StripConv(nn.Conv1d):
         taps = torch.bmm(self.weight[0].t().expand(x.shape[0], -1, -1), x)  # (B, 1 or 3, L)
         if taps.shape[1] == 1:
             return taps
-        before, here, after = functional.pad(taps, (1, 1)).split(1, dim=1)
+        before, here, after = functional.pad(taps, (1, 1)).chunk(3, dim=1)
         return before[:, :, :-2] + here[:, :, 1:-1] + after[:, :, 2:]

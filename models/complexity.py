@@ -14,11 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.segmentation import FCN
 
 from drtam import CBAM, RankOneAttention
 from drtam.checks import check_range
 
 aten = torch.ops.aten
+
+BOXES, MASKS = 1000, 100  # that the heads of a Mask R-CNN see: mmdetection's get_flops.py
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,9 @@ def complexity(model: nn.Module, input_size: tuple[int, int] = (224, 224)) -> Co
     do the averages of CBAM, whose published code pools with functions. Biases and the maxima
     of attention cost nothing either: only without them do most cells come out as printed.
 
+    What a network does after training counts: an FCN without its auxiliary head, and a Mask
+    R-CNN of the image as it is, with 1000 boxes and 100 masks whatever it may find.
+
     Args:
         model: any network for images; it is not changed. A copy of it runs without data.
         input_size: height and width of the image, at least 1.
@@ -62,13 +69,26 @@ def complexity(model: nn.Module, input_size: tuple[int, int] = (224, 224)) -> Co
     image = torch.empty(1, 3, *input_size, device="meta")
     counter = _Counter()
     with torch.no_grad(), _paths(dry, counter), counter:
-        dry(image)
+        _infer(dry, image)
     by_layer = {path: count / 1e9 for path, count in counter.counts.items()}
     params = sum(parameter.numel() for parameter in model.parameters())
     return Complexity(params, sum(counter.counts.values()) / 1e9, by_layer)
 
 
-UNCOUNTED = CBAM, RankOneAttention  # whose averages follow no layer, or are counted below
+def _infer(model: nn.Module, image: Tensor) -> None:
+    """Run what an image needs, without anything that depends on what it shows."""
+    if isinstance(model, MaskRCNN):
+        features, heads = model.backbone(image), model.roi_heads
+        model.rpn.head(list(features.values()))
+        channels = model.backbone.out_channels
+        boxes = image.new_empty(BOXES, channels, *heads.box_roi_pool.output_size)
+        heads.box_predictor(heads.box_head(boxes))
+        masks = image.new_empty(MASKS, channels, *heads.mask_roi_pool.output_size)
+        heads.mask_predictor(heads.mask_head(masks))
+    elif isinstance(model, FCN):
+        model.classifier(model.backbone(image)["out"])
+    else:
+        model(image)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -89,9 +109,13 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         kind = func.overloadpacket
-        path, module = self.running[-1]
-        if kind in OPERATIONS and not (kind is aten.mean and isinstance(module, UNCOUNTED)):
-            self.counts[path] += OPERATIONS[kind](args, output)
+        if kind in OPERATIONS:
+            path, module = self.running[-1]
+            free = isinstance(module, RankOneAttention) or (  # all of it counts as it starts
+                kind is aten.mean and isinstance(module, CBAM)
+            )
+            if not free:
+                self.counts[path] += OPERATIONS[kind](args, output)
         return output
 
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torchvision.models.segmentation import FCN, fcn_resnet50, fcn_resnet101
 from torchvision.ops import Conv2dNormActivation
 
+WIDTH = 512  # of the head's convolutions
+
 
 class FCNHead(nn.Module):
     """Two 3x3 convolutions, one over their input and output together, and the scores.
@@ -17,17 +19,16 @@ class FCNHead(nn.Module):
     Args:
         channels: C of the features.
         num_classes: K.
-        width: channels of each convolution.
     """
 
-    def __init__(self, channels: int, num_classes: int, width: int = 512) -> None:
+    def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         self.convs = nn.Sequential(
-            Conv2dNormActivation(channels, width), Conv2dNormActivation(width, width)
+            Conv2dNormActivation(channels, WIDTH), Conv2dNormActivation(WIDTH, WIDTH)
         )
-        self.concatenated = Conv2dNormActivation(channels + width, width)
+        self.concatenated = Conv2dNormActivation(channels + WIDTH, WIDTH)
         self.dropout = nn.Dropout2d(0.1)
-        self.scores = nn.Conv2d(width, num_classes, 1)
+        self.scores = nn.Conv2d(WIDTH, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K, H, W)."""

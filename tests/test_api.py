@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from gradio.media import get_image
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from scipy.stats import spearmanr
-from server import running_app
 
 from drtam.explain import Analysis, analyze, load_photo, prepare
 from models import build_model
@@ -23,12 +21,6 @@ from models.complexity import complexity
 LION = get_image("lion.jpg")
 SIZE = 128
 ENDPOINTS = {"analyze", "compare_modules", "descriptors", "layer", "networks", "variant"}
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(tmp_path_factory.mktemp("app") / "log.txt") as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +137,26 @@ def test_variant(ask):
     network = build_model("mobilenet_v2", "drtam", n=8, seed=7)
     wanted = expected(backbone="mobilenet_v2", n=8, seed=7)
     assert found["params"] == sum(p.numel() for p in network.parameters())
-    assert found["gflops"] == complexity(network).gflops
-    assert found["paper"]["top1"] == 73.130
+    assert found["gflops"] == pytest.approx(complexity(network).gflops, rel=1e-12)
+    assert found["gflops_at"] == [224, 224]
+    assert found["paper"]["Top-1 (%)"] == 73.130
     assert list(found["maps"]) == list(wanted.layers)
     close(
         found["maps"]["features.9.conv.1"], wanted.layers["features.9.conv.1"].trace.spatial()[0]
     )
+
+
+def test_a_segmentation_after_its_stages_is_a_variant_too(ask):
+    found = ask("variant", backbone="fcn_resnet50", placement="stage", size=96)
+    where = {"num_classes": 21, "placement": "stage"}
+    wanted = analyze(
+        build_model("fcn_resnet50", "drtam", seed=0, **where).eval(),
+        prepare(load_photo(LION, 1024), 96).tensor,
+    )
+    assert found["paper"]["row"] == "ResNet-50 + DRTAM r=32 Pool."
+    assert found["gflops_at"] == [512, 512]
+    assert list(found["maps"]) == list(wanted.layers)
+    close(found["maps"]["backbone.layer3"], wanted.layers["backbone.layer3"].trace.spatial()[0])
 
 
 @pytest.mark.parametrize(
@@ -166,6 +172,12 @@ def test_variant(ask):
         ("compare_modules", {"layer": ""}, "layer must be one of"),
         ("variant", {"backbone": "vgg16"}, "backbone must be one of resnet18, .* not 'vgg16'"),
         ("variant", {"attention": "se"}, "attention must be one of drtam, cbam, ca, not 'se'"),
+        ("variant", {"placement": "end"}, "placement must be one of block, stage, not 'end'"),
+        (
+            "variant",
+            {"backbone": "mobilenet_v2", "placement": "stage"},
+            "placement must be 'block' for 'mobilenet_v2'",
+        ),
         ("variant", {"s": 17}, "s must be a whole number from 1 to 16, not 17"),
         ("variant", {"n": 0}, "n must be a whole number from 1 to 64, not 0"),
         ("variant", {"r": -5}, "r must be a whole number from 1 to 128, not -5"),

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from models import Spec, build_model
 from models.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
@@ -78,6 +79,31 @@ def test_a_network_comes_back_from_its_file_alone(tmp_path, backbone, attention,
     with torch.no_grad():
         assert torch.equal(loaded.model(image), network(image))
     assert [p.name for p in tmp_path.iterdir()] == ["network.safetensors"]
+
+
+def test_a_detector_comes_back_with_anchors_on_its_own_device(tmp_path):
+    network: Any = build_model("maskrcnn_resnet18", "drtam", num_classes=3, seed=1).eval()
+    save_checkpoint(network, tmp_path / "detector", **ABOUT)
+    loaded: Any = load_checkpoint(tmp_path / "detector").model
+    assert loaded.spec == network.spec
+    image = torch.rand(3, 64, 48)
+    for model in (network, loaded):
+        model.transform = GeneralizedRCNNTransform(64, 64, [0.5] * 3, [0.25] * 3)
+        model.roi_heads.detections_per_img = 3
+        model.rpn._post_nms_top_n = {"testing": 6}
+    with torch.no_grad():
+        (expected,), (found,) = network([image]), loaded([image])
+    assert len(found["boxes"]) > 0
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
+def test_an_fcn_comes_back_with_both_heads(tmp_path):
+    network = build_model("fcn_resnet50", "ca", placement="stage", num_classes=3, seed=1).eval()
+    save_checkpoint(network, tmp_path / "fcn", **ABOUT)
+    loaded, image = load_checkpoint(tmp_path / "fcn").model, torch.randn(1, 3, 40, 33)
+    with torch.no_grad():
+        expected, found = network(image), loaded(image)
+    assert all(torch.equal(expected[head], found[head]) for head in ("out", "aux"))
 
 
 @pytest.mark.parametrize(("backbone", "attention", "more"), KINDS)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from drtam import CBAM, DRTAM, CoordinateAttention
 from models import ATTENTIONS, build_model
@@ -30,6 +33,71 @@ def test_multiply_accumulates_are_those_of_torchs_own_counter(backbone, attentio
     ours = complexity(network, (96, 64)).by_layer
     weighted = [path for path, m in network.named_modules() if isinstance(m, WEIGHTED)]
     assert sum(ours[path] for path in weighted) * 2e9 == pytest.approx(products, rel=1e-12)
+
+
+def products(counted: Mapping[str, float], part: str = "") -> float:
+    """Multiply-accumulates in a part, by its layers with weights: all that torch counts."""
+    return sum(cost for path, cost in counted.items() if path.startswith(part)) * 1e9
+
+
+def weighted_only(network: nn.Module, size: tuple[int, int]) -> dict[str, float]:
+    found = complexity(network, size).by_layer
+    weighted = (*WEIGHTED, nn.ConvTranspose2d)
+    return {
+        path: x for path, x in found.items() if isinstance(network.get_submodule(path), weighted)
+    }
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", [None, "ca"])
+def test_a_detector_costs_what_torch_counts_when_it_finds_1000_boxes_and_100_masks(attention):
+    network = build_model("maskrcnn_resnet18", attention, num_classes=3, seed=0).eval()
+    ours = weighted_only(network, (96, 64))
+    network.transform = GeneralizedRCNNTransform(96, 96, [0.5] * 3, [0.25] * 3)
+    network.rpn._post_nms_top_n = {"testing": 20}
+    network.roi_heads.detections_per_img = 4
+    seen = {}
+    for head in ("box_head", "mask_head"):
+        part = network.roi_heads.get_submodule(head)
+        part.register_forward_hook(lambda _, x, __, head=head: seen.update({head: len(x[0])}))
+    with FlopCounterMode(display=False) as reference:
+        network([torch.rand(3, 96, 64)])
+    flops = {
+        path.partition(".")[2]: sum(by_kind.values()) / 2
+        for path, by_kind in reference.get_flop_counts().items()
+    }
+    assert products(ours, "backbone.") == pytest.approx(flops["backbone"], rel=1e-12)
+    assert products(ours, "rpn.") == pytest.approx(flops["rpn"], rel=1e-12)
+    for part, count in (("box", 1000), ("mask", 100)):
+        found = sum(flops[f"roi_heads.{part}_{end}"] for end in ("head", "predictor"))
+        scaled = found * count / seen[f"{part}_head"]
+        assert products(ours, f"roi_heads.{part}_") == pytest.approx(scaled, rel=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("attention", "placement"), [(None, "block"), ("ca", "stage")])
+def test_an_fcn_costs_what_torch_counts_without_the_auxiliary_head(attention, placement):
+    with torch.device("meta"):
+        network = build_model("fcn_resnet50", attention, placement=placement).eval()
+    with FlopCounterMode(display=False) as reference:
+        network(torch.empty(1, 3, 96, 64, device="meta"))
+    flops = {path: sum(kinds.values()) / 2 for path, kinds in reference.get_flop_counts().items()}
+    ours = weighted_only(network, (96, 64))
+    for part in ("backbone", "classifier"):
+        assert products(ours, part) == pytest.approx(flops[f"FCN.{part}"], rel=1e-12)
+    assert products(ours) == pytest.approx(flops["FCN"] - flops["FCN.aux_classifier"], rel=1e-12)
+
+
+def test_layers_of_a_detector_are_named_as_in_the_network():
+    with torch.device("meta"):
+        network = build_model("maskrcnn_resnet50", "drtam")
+    found = complexity(network)
+    paths = list(found.by_layer)
+    assert paths[0] == "backbone.body.conv1"
+    assert paths[-1] == "roi_heads.mask_predictor.mask_fcn_logits"
+    assert all(network.get_submodule(path) is not None for path in paths)
+    assert sum(found.by_layer.values()) == pytest.approx(found.gflops)
+    assert found.by_layer["roi_heads.box_head.fc7"] == 1000 * 1024 * 1024 / 1e9
 
 
 def layer_counter(network: nn.Module, size: tuple[int, int]) -> int:

@@ -162,6 +162,25 @@ def test_gradients_are_those_of_the_equations_as_written(layout, dtype):
         torch.testing.assert_close(ours, expected, **tolerance)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_have_gradients(layout):
+    module = made(DRTAM, 5).double()
+    x = torch.randn(2, 5, 4, 3, dtype=torch.float64).contiguous(memory_format=layout)
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(module, x)
+    assert torch.autograd.gradgradcheck(module, x)
+
+
+@every_kind
+def test_transforms_of_functions_agree_with_autograd(kind):
+    module, x = made(kind), torch.randn(3, 24, 7, 6)
+    found = torch.func.grad(lambda x: module(x).square().sum())(x)
+    expected = torch.autograd.grad(module(x.requires_grad_()).square().sum(), x)[0]
+    torch.testing.assert_close(found, expected)
+    mapped = torch.func.vmap(lambda image: module(image[None])[0])(x)
+    torch.testing.assert_close(mapped, module(x))
+
+
 @every_kind
 def test_training_updates_every_parameter(kind):
     module = made(kind).train()

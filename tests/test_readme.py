@@ -19,11 +19,16 @@ def run(*words: str) -> dict[str, Any]:
 
 
 def test_a_network_of_ones_own_is_explained():
-    layer = run("nn.Sequential", "analyze(")["layer"]
+    layer = run("nn.Linear", "analyze(")["layer"]
     assert layer.trace.initial.c.shape == (1, 64)
     assert layer.trace.attention().shape == (1, 64, 55, 55)
     assert layer.gradcam.shape == (1, 55, 55)
     assert layer.residual.error.shape == (1, 3)
+
+
+def test_a_network_of_torchvisions_takes_the_modules():
+    names = run("torchvision.models")
+    assert list(names["analysis"].layers) == [f"layer4.{k}.bn3" for k in range(3)]
 
 
 def test_the_papers_network_is_built_and_counted():

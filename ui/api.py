@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -17,6 +16,7 @@ from ui import compare
 from ui.compute import SIZES, Photo, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost, load
 from ui.session import MOST_PROBABLE, source_of, view_of
+from ui.variants import PLACEMENTS
 
 Json = dict[str, Any]
 
@@ -44,7 +44,8 @@ def analyze(
         size: side of a square with as many pixels as the network is to see, 96 to 448.
     """
     view = _view(photo, network, target, size)
-    best = view.analysis.probabilities[0].topk(min(5, len(view.classes)))
+    probabilities = view.analysis.probabilities[0]
+    best = probabilities.topk(min(5, len(probabilities)))
     return {
         **_about(view),
         "target": int(view.analysis.target[0]),
@@ -185,37 +186,46 @@ def variant(
     r: int = 32,
     seed: int = 0,
     size: int = 224,
+    placement: str = "block",
 ) -> Json:
     """An untrained variant: its cost, and its maps for a photo.
 
     Args:
         photo: an image file.
         backbone: resnet18, resnet34, resnet50, resnet101, resnet152, mobilenet_v2,
-            mobilenet_v2_075 or mobilenet_v2_050.
+            mobilenet_v2_075, mobilenet_v2_050, maskrcnn_resnet18, maskrcnn_resnet50,
+            maskrcnn_resnet101, fcn_resnet50 or fcn_resnet101.
         attention: drtam, cbam or ca.
         s: S, 1 to 16.
         n: N, 1 to 64.
         r: reduction ratio, 1 to 128.
         seed: of the weights, 0 to 99.
         size: side of a square with as many pixels as the network is to see, 96 to 448.
+        placement: block, or stage for a ResNet: after the stem and each stage.
     """
     for argument, choice, choices in (
         ("backbone", backbone, BACKBONE_NAMES),
         ("attention", attention, ATTENTION_NAMES),
+        ("placement", placement, PLACEMENTS),
     ):
         if choice not in choices:
             raise gr.Error(f"{argument} must be one of {', '.join(choices)}, not {choice!r}")
     limits = (("s", s, 1, 16), ("n", n, 1, 64), ("r", r, 1, 128), ("seed", seed, 0, 99))
     for name, value, low, high in (*limits, ("size", size, *SIZES)):
         _check_range(name, value, low, high)
-    source = Untrained(backbone, attention, s, n, r, seed)
+    source = Untrained(backbone, attention, s, n, r, seed, placement)  # type: ignore[arg-type]
+    try:
+        row = find_row(source.spec)
+    except ValueError as error:
+        raise gr.Error(str(error), print_exception=False) from error
     view = explain(_photo(photo), source, size, None)
-    counted, row = cost(source), find_row(load(source).spec)
+    counted, side = cost(source)
     return {
         **_about(view),
         "params": counted.params,
         "gflops": counted.gflops,
-        "paper": None if row is None else asdict(row),
+        "gflops_at": [side, side],
+        "paper": None if row is None else {"table": row.table, "row": row.row, **row.cells},
         "maps": {
             name: _list(found.trace.spatial()) for name, found in view.analysis.layers.items()
         },

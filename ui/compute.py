@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from PIL import Image
+from torchvision.models.detection import MaskRCNN
 
 from drtam.explain import Analysis, LayerAnalysis, analyze, load_photo, prepare
 from ui.networks import DEVICE, Source, load
@@ -88,5 +89,7 @@ def explain(photo: Photo, source: Source, size: int, target: int | None) -> View
     with _one_at_a_time:
         network = load(source)
         prepared = prepare(photo.image, size, network.mean, network.std)
+        if isinstance(network.model, MaskRCNN):  # or else it scales the photo itself
+            network.model.transform.min_size = (min(prepared.pixels.size),)
         analysis = analyze(network.model, prepared.tensor.to(DEVICE), target).compact()
     return View(prepared.pixels, analysis, network.classes, source.label, network.trained)

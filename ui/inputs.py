@@ -172,7 +172,8 @@ def analyse(
 
 def target_choices(view: View) -> list[tuple[str, int]]:
     """The five most probable classes first, then all of them by name."""
-    best = view.analysis.probabilities[0].topk(min(5, len(view.classes)))
+    probabilities = view.analysis.probabilities[0]
+    best = probabilities.topk(min(5, len(probabilities)))
     top = [
         (f"{view.classes[k]} ({p:.1%})", k)
         for p, k in zip(best.values.tolist(), best.indices.tolist(), strict=True)
@@ -184,7 +185,7 @@ def target_choices(view: View) -> list[tuple[str, int]]:
 def status_of(view: View, network: str) -> str:
     """What was analysed, on what, and how far it can be trusted."""
     source = source_of(network)
-    counted = cost(source)
+    counted, side = cost(source)
     width, height = view.pixels.size
     trust = ""
     if not view.trained:
@@ -199,6 +200,6 @@ def status_of(view: View, network: str) -> str:
         )
     return (
         f"**{view.label}**\n\n"
-        f"{counted.params / 1e6:.2f} M parameters, {counted.gflops:.2f} GFLOPs at 224×224. "
+        f"{counted.params / 1e6:.2f} M parameters, {counted.gflops:.2f} GFLOPs at {side}×{side}. "
         f"Saw {width}×{height} pixels on {device_name()}.{trust}"
     )

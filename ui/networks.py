@@ -9,12 +9,16 @@ from pathlib import Path
 import torch
 from torch import nn
 from torchvision.models import ResNet50_Weights
+from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
+from torchvision.models.segmentation import FCN_ResNet50_Weights
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from models import Spec, build_model
-from models.checkpoints import CheckpointError, describe, load_checkpoint
+from models.build import Placement
+from models.checkpoints import CheckpointError, blank, describe, load_checkpoint
 from models.complexity import Complexity, complexity
 from models.description import Description
+from models.paper import find_row, measure
 from models.published import load_published
 
 CHECKPOINTS = Path(__file__).parent.parent / "assets" / "checkpoints"
@@ -28,6 +32,11 @@ BACKBONE_NAMES = {
     "mobilenet_v2": "MobileNetV2-1.0",
     "mobilenet_v2_075": "MobileNetV2-0.75",
     "mobilenet_v2_050": "MobileNetV2-0.5",
+    "maskrcnn_resnet18": "Mask R-CNN ResNet-18",
+    "maskrcnn_resnet50": "Mask R-CNN ResNet-50",
+    "maskrcnn_resnet101": "Mask R-CNN ResNet-101",
+    "fcn_resnet50": "FCN ResNet-50",
+    "fcn_resnet101": "FCN ResNet-101",
 }
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -37,11 +46,12 @@ class Untrained:
     """A network with random weights, the same ones for the same seed."""
 
     backbone: str = "resnet50"
-    attention: str = "drtam"
+    attention: str | None = "drtam"
     s: int = 3
     n: int = 1
     r: int = 32
     seed: int = 0
+    placement: Placement = "block"
 
     @property
     def label(self) -> str:
@@ -50,8 +60,13 @@ class Untrained:
 
     @property
     def spec(self) -> Spec:
-        """What ``build_model`` builds."""
-        return Spec(self.backbone, self.attention, self.s, self.n, self.r)
+        """What ``build_model`` builds, for the classes of the paper's data sets.
+
+        Raises:
+            ValueError: there is no such network.
+        """
+        classes = len(class_names(self.backbone))
+        return Spec(self.backbone, self.attention, self.s, self.n, self.r, self.placement, classes)
 
 
 @dataclass(frozen=True)
@@ -88,9 +103,12 @@ _describe = lru_cache(maxsize=64)(describe)
 
 
 def _name(spec: Spec) -> str:
-    name = f"{ATTENTION_NAMES[str(spec.attention)]}-{BACKBONE_NAMES[spec.backbone]}"
+    name = BACKBONE_NAMES[spec.backbone]
+    if spec.attention is None:
+        return name
     chunks = f"S={spec.s}, N={spec.n}, " if spec.attention == "drtam" else ""
-    return f"{name} ({chunks}r={spec.r})"
+    where = ", after stages" if spec.placement == "stage" else ""
+    return f"{ATTENTION_NAMES[spec.attention]}-{name} ({chunks}r={spec.r}{where})"
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,8 @@ class Network:
         model: frozen, in evaluation mode, on ``DEVICE``.
         spec: what ``build_model`` built.
         classes: the name of each class.
+        mean: of the normalisation; a detector normalises by itself.
+        std: likewise.
         trained: whether the weights have seen data.
     """
 
@@ -119,32 +139,24 @@ def load(source: Source) -> Network:
     Raises:
         ValueError: a checkpoint is missing, damaged or unknown; the message is for visitors.
     """
-    if isinstance(source, Opened) and not _is_ours(source.path):
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if isinstance(source, Untrained):
+        spec = source.spec
+        model, names = build_model(**asdict(spec), seed=source.seed), class_names(spec.backbone)
+    elif isinstance(source, Opened) and not _is_ours(source.path):
         model = load_published(source.path)
-        spec: Spec = model.spec  # type: ignore[assignment]
-        names = imagenet_classes()
+        spec = model.spec  # type: ignore[assignment]
+        names = class_names(spec.backbone)
         if spec.num_classes != len(names):
             names = tuple(f"class {k}" for k in range(spec.num_classes))
-        return Network(_ready(model), spec, names, IMAGENET_MEAN, IMAGENET_STD, trained=True)
-    if isinstance(source, Embedded | Opened):
+    else:
         checkpoint = load_checkpoint(source.path)
-        about = checkpoint.description
-        return Network(
-            _ready(checkpoint.model),
-            about.spec,
-            about.classes,
-            about.mean,
-            about.std,
-            trained=True,
-        )
-    return Network(
-        _ready(build_model(**asdict(source.spec), seed=source.seed)),
-        source.spec,
-        imagenet_classes(),
-        IMAGENET_MEAN,
-        IMAGENET_STD,
-        trained=False,
-    )
+        model, about = checkpoint.model, checkpoint.description
+        spec, names, mean, std = about.spec, about.classes, about.mean, about.std
+    if isinstance(model, MaskRCNN):
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    model = model.eval().requires_grad_(False).to(DEVICE)
+    return Network(model, spec, names, mean, std, trained=not isinstance(source, Untrained))
 
 
 def _is_ours(path: Path) -> bool:
@@ -157,20 +169,27 @@ def _is_ours(path: Path) -> bool:
     return True
 
 
-def _ready(model: nn.Module) -> nn.Module:
-    return model.eval().requires_grad_(False).to(DEVICE)
-
-
 @lru_cache(maxsize=64)
-def cost(source: Source) -> Complexity:
-    """Parameters and GFLOPs at 224 x 224, as the paper's tables count them."""
-    return complexity(load(source).model)
+def cost(source: Source) -> tuple[Complexity, int]:
+    """Parameters and GFLOPs as the paper's tables count them, and the side of the image."""
+    row = find_row(spec_of(source))
+    if row is not None:
+        return measure(row), row.input_size
+    return complexity(blank(spec_of(source))), 224
 
 
-@lru_cache(maxsize=1)
-def imagenet_classes() -> tuple[str, ...]:
-    """The 1000 class names of ImageNet-1K, from torchvision's description of its weights."""
-    return tuple(ResNet50_Weights.DEFAULT.meta["categories"])
+def spec_of(source: Source) -> Spec:
+    """What network a source holds; raises as ``load`` does."""
+    return source.spec if isinstance(source, Untrained) else load(source).spec
+
+
+def class_names(backbone: str) -> tuple[str, ...]:
+    """Those of the data set that the paper trains it on, from torchvision's descriptions."""
+    if backbone.startswith("maskrcnn"):  # COCO; torchvision's list has gaps
+        names = MaskRCNN_ResNet50_FPN_Weights.DEFAULT.meta["categories"]
+        return tuple(name for name in names if name != "N/A")
+    weights = FCN_ResNet50_Weights if backbone.startswith("fcn") else ResNet50_Weights
+    return tuple(weights.DEFAULT.meta["categories"])
 
 
 def embedded() -> list[Embedded]:
@@ -202,13 +221,14 @@ def rivals(source: Source) -> dict[str, Source]:
     and beside an untrained one, the others are untrained, with the same seed, so that all
     backbones have the same weights, and with the settings that Table 4 found best.
     """
-    spec = load(source).spec
+    spec = spec_of(source)
     seed = source.seed if isinstance(source, Untrained) else 0
     chunks = 4 if spec.backbone.startswith("mobilenet") else 1
+    where = spec.placement
     others: dict[str, Source] = {
-        "drtam": Untrained(spec.backbone, "drtam", n=chunks, seed=seed),
-        "cbam": Untrained(spec.backbone, "cbam", r=16, seed=seed),
-        "ca": Untrained(spec.backbone, "ca", seed=seed),
+        "drtam": Untrained(spec.backbone, "drtam", n=chunks, seed=seed, placement=where),
+        "cbam": Untrained(spec.backbone, "cbam", r=16, seed=seed, placement=where),
+        "ca": Untrained(spec.backbone, "ca", seed=seed, placement=where),
     }
     if isinstance(source, Embedded):
         for other in reversed(embedded()):

@@ -101,11 +101,11 @@ def view_of(photo: Photo, network: str, size: int, target: int) -> View:
     A target that the network does not know stands for the most probable class.
 
     Raises:
-        gr.Error: the network cannot be loaded.
+        gr.Error: the network cannot be loaded, or has nothing to say of the target.
     """
     source = source_of(network)
     try:
         known = 0 <= target < len(load(source).classes)
+        return explain(photo, source, int(size), int(target) if known else None)
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
-    return explain(photo, source, int(size), int(target) if known else None)

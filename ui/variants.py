@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gradio as gr
 
-from models.paper import find_row
+from models.paper import READINGS, find_row
 from ui.compute import Photo, View, explain
-from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Source, Untrained, cost, load
+from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Source, Untrained, cost, spec_of
 from ui.session import Session, source_of, view_of
 from ui.tiles import Tile, tiles_html
 
+NONE = "none"  # of the attentions: the plain backbone
+PLACEMENTS = {"block": "in every block", "stage": "after the stem and each stage (ResNet)"}
 
-def build(session: Session) -> None:
-    """The tab and its events."""
-    with gr.Tab("Variants") as tab:
+
+def build(session: Session) -> list[gr.Dropdown | gr.Radio | gr.Slider]:
+    """The tab and its events; returns its controls, in the order of ``Untrained``."""
+    with gr.Tab("Variants", id="Variants") as tab:
         gr.Markdown(
             "Rebuild the network with other hyper-parameters. A variant is **untrained**: its "
             "weights are random, the same for the same seed, and its maps show how S, N and r "
@@ -23,12 +26,18 @@ def build(session: Session) -> None:
             backbone = gr.Dropdown(
                 [(name, key) for key, name in BACKBONE_NAMES.items()],
                 value="resnet50",
-                label="Backbone",
+                label="Network",
+                elem_id="variants-backbone",
             )
             attention = gr.Radio(
-                [(name, key) for key, name in ATTENTION_NAMES.items()],
+                [*((name, key) for key, name in ATTENTION_NAMES.items()), NONE],
                 value="drtam",
                 label="Attention",
+            )
+            placement = gr.Radio(
+                [(name, key) for key, name in PLACEMENTS.items()],
+                value="block",
+                label="Where it stands",
             )
         with gr.Row():
             s = gr.Slider(1, 16, value=4, step=1, label="S, chunks along H and W")
@@ -37,13 +46,17 @@ def build(session: Session) -> None:
             seed = gr.Slider(0, 99, value=0, step=1, label="Seed of the weights")
         tiles = gr.HTML(elem_id="variants-tiles")
         table = gr.Markdown(elem_id="variants-table")
-    session.on_show(
-        tab,
-        draw,
-        [tiles, table],
-        controls=[backbone, attention, s, n, r, seed],
-        runs_network=True,
-    )
+    controls: list[gr.Dropdown | gr.Radio | gr.Slider] = [
+        backbone,
+        attention,
+        s,
+        n,
+        r,
+        seed,
+        placement,
+    ]
+    session.on_show(tab, draw, [tiles, table], controls=controls, runs_network=True)
+    return controls
 
 
 def counterpart(view: View, layer: str, of: View) -> str:
@@ -58,20 +71,31 @@ def counterpart(view: View, layer: str, of: View) -> str:
     return names[round(depth * (len(names) - 1))]
 
 
-def cost_row(view: View, source: Source) -> str:
-    """A row of the table: parameters, GFLOPs, and the paper's row where it has one."""
-    counted = cost(source)
-    row = find_row(load(source).spec)
-    printed = ["–"] * 4
-    if row is not None:
-        printed = [
-            f"{row.row} (Table {row.table})",
-            f"{row.params:.2f} M",
-            f"{row.gflops:.2f}",
-            f"{row.top1:.3f} %",
+def costs_table(*sources: Source) -> str:
+    """Parameters and GFLOPs of networks, the paper's rows beside them, and how it counts."""
+    lines = [
+        "| network | parameters | GFLOPs | the paper's row | its Param. | its GFlops "
+        "| its accuracy |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    readings = []
+    for source in sources:
+        counted, side = cost(source)
+        cells = [
+            source.label,
+            f"{counted.params / 1e6:.2f} M",
+            f"{counted.gflops:.2f} at {side}×{side}",
         ]
-    cells = [view.label, f"{counted.params / 1e6:.2f} M", f"{counted.gflops:.2f}", *printed]
-    return f"| {' | '.join(cells)} |"
+        row = find_row(spec_of(source))
+        if row is None:
+            cells += ["–"] * 4
+        else:
+            params, gflops, accuracy, *_ = row.printed().items()
+            cells += [f"{row.row} (Table {row.table})", f"{params[1]} M", gflops[1]]
+            cells.append(f"{accuracy[1]} {accuracy[0]}")
+            readings.append(READINGS.get(row.table, ""))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *dict.fromkeys(readings)])
 
 
 def draw(
@@ -86,27 +110,33 @@ def draw(
     n: int,
     r: int,
     seed: int,
+    placement: str,
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
 ) -> tuple[str, str]:
     """The current network's map beside the variant's, and what both cost."""
     progress(0.1, desc="Building the variant and analysing the photo with it")
-    source = Untrained(backbone, attention, int(s), int(n), int(r), int(seed))
+    kind = None if attention == NONE else attention
+    source = Untrained(backbone, kind, int(s), int(n), int(r), int(seed), placement)  # type: ignore[arg-type]
     current = view_of(photo, network, size, target)
-    variant = explain(photo, source, int(size), None)
+    try:
+        variant = explain(photo, source, int(size), None) if kind else None
+        table = costs_table(source_of(network), source)
+    except ValueError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    tiles, remark = tiles_of(current, variant, layer)
+    return tiles_html(current.pixels, tiles), f"{remark}\n\n{table}"
+
+
+def tiles_of(current: View, variant: View | None, layer: str | None) -> tuple[list[Tile], str]:
+    """Map and Grad-CAM of both networks, and why one may be missing."""
     name, found = current.layer(layer)
+    now = Tile(f"now: {name}", found.trace.spatial()[0], current.note)
+    cam = Tile("now: Grad-CAM", found.gradcam[0], current.note)
+    if variant is None:
+        return [now, cam], "The plain network has no attention, hence no map."
     other = counterpart(variant, name, current)
     changed = variant.analysis.layers[other]
-    tiles = [
-        Tile(f"now: {name}", found.trace.spatial()[0], current.note),
-        Tile(f"variant: {other}", changed.trace.spatial()[0], variant.note),
-        Tile("now: Grad-CAM", found.gradcam[0], current.note),
-        Tile("variant: Grad-CAM", changed.gradcam[0], variant.note),
-    ]
-    head = [
-        "| network | parameters | GFLOPs at 224×224 | the paper's row | its Param. "
-        "| its GFLOPs | its top-1 |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    return tiles_html(current.pixels, tiles), "\n".join(
-        [*head, cost_row(current, source_of(network)), cost_row(variant, source)]
-    )
+    then = Tile(f"variant: {other}", changed.trace.spatial()[0], variant.note)
+    if not variant.analysis.probabilities.max() > 0:
+        return [now, then, cam], "The untrained detector finds nothing, hence no Grad-CAM."
+    return [now, then, cam, Tile("variant: Grad-CAM", changed.gradcam[0], variant.note)], ""

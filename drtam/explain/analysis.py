@@ -14,6 +14,7 @@ from drtam.base import AttentionTrace, attention_layers
 from drtam.dual import DRTAMTrace
 from drtam.explain.recording import Record, evaluating, recording
 from drtam.explain.residual import ResidualCheck, check_residual
+from drtam.explain.scores import class_scores
 from drtam.explain.statistics import MapStatistics
 
 T = TypeVar("T")
@@ -45,19 +46,16 @@ class Analysis:
     """What a network did with a batch of images.
 
     Attributes:
-        logits: (B, K), the class scores.
+        logits: (B, K), the class scores, see ``class_scores``.
+        probabilities: (B, K), in [0, 1], of the classes.
         target: (B,), the class that Grad-CAM explains.
         layers: by layer name, in the order in which they ran.
     """
 
     logits: Tensor
+    probabilities: Tensor
     target: Tensor
     layers: dict[str, LayerAnalysis]
-
-    @property
-    def probabilities(self) -> Tensor:
-        """(B, K): softmax of the class scores."""
-        return self.logits.float().softmax(1)
 
     def compact(self) -> Analysis:
         """On the CPU, without the layers' outputs, which are most of it and drawn nowhere."""
@@ -72,14 +70,15 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
     """Trace every attention layer, with Grad-CAM at each, in one forward and one backward pass.
 
     Args:
-        model: any network with DRTAM, CBAM or CoordinateAttention modules inside that maps
-            images to class scores (B, K). It is left as it was: mode, weights, gradients.
+        model: any network with DRTAM, CBAM or CoordinateAttention modules inside: a classifier,
+            a semantic segmentation, a detector of torchvision's, or a backbone of features; see
+            ``class_scores``. It is left as it was: mode, weights, gradients.
         image: (B, 3, H, W) or (3, H, W), normalised as the network expects.
         target: the class that Grad-CAM explains, 0 to K - 1, or (B,), one for each image; by
-            default each image's best.
+            default each image's best. Where a detector finds no box of it, Grad-CAM is 0.
 
     Raises:
-        ValueError: the network has no attention module or returns something else than class
+        ValueError: the network has no attention module or returns something without class
             scores, or the target is no class of it.
     """
     if not attention_layers(model):
@@ -93,23 +92,22 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
         evaluating(model),
         recording(model) as records,
     ):
-        logits = model(image.clone() if image.dim() == 4 else image[None].clone())
-        targets = _targets(logits, target)
-        score = logits.gather(1, targets[:, None]).sum()
+        scores = class_scores(model(image.clone() if image.dim() == 4 else image[None].clone()))
+        targets = _targets(scores.values, target)
+        score = scores.values.gather(1, targets[:, None]).sum()
         outputs = [record.trace.output for record in records.values()]
+        if not score.requires_grad:  # a detector without a box: nothing to explain
+            score = score + 0 * outputs[-1].sum()
         gradients = torch.autograd.grad(score, outputs, materialize_grads=True)
     with torch.no_grad():
         layers = {
             name: _layer(map_tensors(record, Tensor.detach), gradient)
             for (name, record), gradient in zip(records.items(), gradients, strict=True)
         }
-    return Analysis(logits=logits.detach(), target=targets, layers=layers)
+    return Analysis(scores.values.detach(), scores.probabilities.detach(), targets, layers)
 
 
 def _targets(logits: Tensor, target: int | Tensor | None) -> Tensor:
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"model must return class scores (B, K), not {got}")
     if target is None:
         return logits.argmax(1)
     given = torch.as_tensor(target, device=logits.device)

@@ -1,0 +1,91 @@
+"""A visitor in a real browser, before the real page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from server import ROOT, running_app
+
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HARMLESS = ("svelte-i18n", "Method not implemented")  # Gradio's own
+SCREENSHOTS = ROOT / "screenshots"
+TABS = ("Overview", "Layer", "Descriptors", "Compare", "Variants", "Paper")
+SECONDS = 60_000
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("app") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    """A visitor's first view; no console error and no request to the outside is tolerated."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(SECONDS)
+    errors: list[str] = []
+    outside: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(word in message.text for word in HARMLESS):
+            errors.append(message.text)
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((url, "data:", "blob:"))
+            else outside.append(request.url)
+        ),
+    )
+    page.goto(url)
+    analysed(page)
+    yield page
+    page.close()
+    assert not errors
+    assert not outside
+
+
+def analysed(page: Page) -> None:
+    """Wait until the first photo is explained."""
+    page.wait_for_selector("#filmstrip .tile")
+    page.wait_for_selector("#scores .js-plotly-plot .bars")
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def film(page: Page) -> list[str]:
+    return page.locator("#filmstrip .tile img").evaluate_all("all => all.map(i => i.src)")
+
+
+def bars(page: Page) -> str:
+    return page.locator("#scores .js-plotly-plot .ytick").all_inner_texts().__str__()
+
+
+def shoot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(700)  # Plotly's transitions
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
