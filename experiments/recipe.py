@@ -68,8 +68,8 @@ class DetectionRecipe(Optimisation):
         size: shorter side of the photos; the longer one has at most 5/3 of it.
         regions: that the heads learn from in each photo; at most a quarter are on objects.
         frozen_stages: 0: everything is trained; 1 to 4: the stem and so many stages of the ResNet
-            keep the weights they start from, and all its batch norms keep their statistics.
-            Attention is trained everywhere.
+            keep the weights they start from, and all its batch norms keep their statistics. What
+            has no weights to start from, such as attention in a plain ResNet, is trained.
     """
 
     size: int = 800

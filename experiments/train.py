@@ -192,16 +192,17 @@ def _network(options: argparse.Namespace, recipe: AnyRecipe, classes: int) -> nn
         num_classes=classes,
         seed=options.seed,
     )
+    frozen = recipe.frozen_stages if isinstance(recipe, DetectionRecipe) else 0
     if options.backbone_weights:
         fresh = start_from(model, options.backbone_weights)
         print(f"{len(fresh)} tensors start fresh")
-    if isinstance(recipe, DetectionRecipe) and recipe.frozen_stages:
-        if not options.backbone_weights:
-            raise ValueError(
-                f"frozen_stages must be 0 without --backbone-weights, not {recipe.frozen_stages}: "
-                "frozen random weights would learn nothing"
-            )
-        freeze(model, recipe.frozen_stages)
+        if frozen:
+            freeze(model, frozen, fresh)
+    elif frozen:
+        raise ValueError(
+            f"frozen_stages must be 0 without --backbone-weights, not {frozen}: frozen random "
+            "weights would learn nothing"
+        )
     return model
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from drtam.checks import check_range
-from models import attention_layers
 from models.build import Spec
 from models.detection import DETECTORS
 from models.files import read_tensors
@@ -16,6 +16,7 @@ from models.placement import STAGES
 from models.segmentation import SEGMENTERS
 
 HEADS = ("fc.", "classifier.")
+BODY = "backbone.body"  # the ResNet in a detector
 
 
 def start_from(model: nn.Module, source: str) -> list[str]:
@@ -56,34 +57,35 @@ def start_from(model: nn.Module, source: str) -> list[str]:
 def _prefix(spec: Spec) -> str:
     """What stands before the names of the ResNet's tensors."""
     if spec.backbone in DETECTORS:
-        return "backbone.body."
+        return f"{BODY}."
     return "backbone." if spec.backbone in SEGMENTERS else ""
 
 
-def freeze(model: nn.Module, stages: int) -> None:
-    """Keep the stem and the first stages of a detector's ResNet, and all its statistics.
+def freeze(model: nn.Module, stages: int, fresh: Collection[str]) -> None:
+    """Keep the stem and the first stages of a detector's ResNet, and its norms' statistics.
 
-    Attention stays as it is: it starts fresh. (The toolbox would freeze it with its stage.)
+    What starts fresh is trained all the same. Not in the paper: by the Param. cells of Table 5
+    the toolbox froze the first stage with its attention, as random as that started.
 
     Args:
-        model: a detector of ``build_model``, on which this leaves its mark: frozen parameters
-            need no gradient, and the ResNet's batch norms are in evaluation mode.
+        model: a detector of ``build_model``. Frozen parameters need no gradient from now on, and
+            batch norms are in evaluation mode.
         stages: 1 to 4.
+        fresh: names of the tensors that start fresh.
 
     Raises:
         ValueError: ``stages`` is out of range.
     """
     check_range("frozen_stages", stages, 1, 4)
-    resnet = model.get_submodule("backbone.body")
-    kept = ("conv1", "bn1", *STAGES[:stages])
-    attention = {part for layer in attention_layers(model).values() for part in layer.modules()}
-    for name, module in resnet.named_modules():
-        if module in attention:
+    kept = ("conv1", "bn1", "relu", *STAGES[:stages])  # the stem's attention is in relu
+    for name, module in model.get_submodule(BODY).named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        if any(f"{BODY}.{name}.{parameter}" in fresh for parameter in own):
             continue
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.eval()
         if name.split(".")[0] in kept:
-            for parameter in module.parameters(recurse=False):
+            for parameter in own.values():
                 parameter.requires_grad_(False)
 
 

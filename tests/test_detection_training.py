@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from trainings import kill_after, learned, one_and_two, rows, weights
 
 from experiments.coco import open_coco
 from experiments.detection import Detection, Detector
+from experiments.evaluate import main as evaluate
 from experiments.recipe import PRESETS, choose
 from experiments.task import Part
 from experiments.train import main
 from experiments.weights import freeze, start_from
-from models import attention_layers, build_model
+from models import build_model
 from models.checkpoints import load_checkpoint
 
 CPU = torch.device("cpu")
@@ -29,6 +31,13 @@ LEARNING = ["--epochs", "3", "--warmup", "1", "--workers", "0"]
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_coco(tmp_path_factory.mktemp("few"), train=9, val=3)
+
+
+def renamed(data: Path) -> Path:
+    """The data, one category of which has another name now."""
+    content = (data / "val.json").read_text()
+    (data / "val.json").write_text(content.replace("disc", "ball"))
+    return data
 
 
 def test_a_detector_learns_shapes(tmp_path, capsys):
@@ -43,6 +52,12 @@ def test_a_detector_learns_shapes(tmp_path, capsys):
     assert (about.spec.backbone, about.spec.attention) == ("maskrcnn_resnet18", "drtam")
     assert about.accuracy["mask_AP"] == pytest.approx(last["mask_AP"])
     assert f"box AP {last['box_AP']:.2f} %, mask AP" in capsys.readouterr().out
+    evaluate([str(tmp_path / "model.safetensors"), "--data", str(data), "--sizes", "96"])
+    report = capsys.readouterr().out
+    assert "| network | Param. | pixels | box_AP | box_AP50 |" in report
+    assert re.search(rf"\| {tmp_path.name} \| \d\d\.\d\d M \| 96 \| [\d.]+ %", report)
+    with pytest.raises(ValueError, match=r"must know the classes of .*, but knows others"):
+        evaluate([str(tmp_path / "model.safetensors"), "--data", str(renamed(data))])
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(few, tmp_path):
@@ -82,9 +97,12 @@ def test_a_photo_and_its_objects_are_flipped_together(few):
     assert set(flipped) == {True, False}
 
 
-def test_frozen_stages_and_statistics_stay_while_the_rest_and_attention_learn(few):
+@pytest.mark.parametrize("attention", [None, "drtam"])
+def test_loaded_stages_and_statistics_stay_and_what_is_fresh_learns(few, tmp_path, attention):
+    classifier = build_model("resnet18", attention, num_classes=7, seed=3)
+    torch.save(classifier.state_dict(), tmp_path / "weights.pth")
     model = build_model("maskrcnn_resnet18", "drtam", num_classes=4, seed=0)
-    freeze(model, 1)
+    freeze(model, 1, start_from(model, str(tmp_path / "weights.pth")))
     before = {k: v.clone() for k, v in model.state_dict().items()}
     data = open_coco(str(few), "train")
     task = Detection(PRESETS["short-maskrcnn"], data, data, CPU, seed=0, workers=0)
@@ -93,16 +111,14 @@ def test_frozen_stages_and_statistics_stay_while_the_rest_and_attention_learn(fe
     task.loss(task.running(model), batch).backward()
     optimizer.step()
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
-    body = "backbone.body."
-    attention = tuple(f"{name}." for name in attention_layers(model))
-    kept = (f"{body}conv1", f"{body}bn1", f"{body}layer1")
-    for name in before:
-        if name.startswith(attention):
-            continue
-        if name.startswith(kept) or (name.startswith(body) and "running" in name):
-            assert name not in changed
-    assert {f"{body}layer2.0.conv1.weight", f"{body}layer2.0.bn1.weight"} <= changed
-    assert any(name.startswith(attention) and "layer1" in name for name in changed)
+    loaded = {f"backbone.body.{name}" for name in classifier.state_dict()}
+    frozen = tuple(f"backbone.body.{part}" for part in ("conv1", "bn1", "layer1"))
+    stays = {k for k in loaded & before.keys() if k.startswith(frozen) or "running" in k}
+    assert stays
+    assert not changed & stays
+    assert {k for k in loaded & before.keys() if "layer2" in k and "conv" in k} <= changed
+    fresh = {k for k in before if "layer1" in k and ".attention." in k and k.endswith("weight")}
+    assert bool(changed & fresh) == (attention is None)
 
 
 def test_but_for_the_bfloat16_a_detector_is_torchvisions(few, monkeypatch):

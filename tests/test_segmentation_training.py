@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch.nn.functional import interpolate
 from trainings import kill_after, learned, one_and_two, rows, weights
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
+from experiments.evaluate import main as evaluate
 from experiments.recipe import PRESETS
 from experiments.segmentation import Segmentation, measure
 from experiments.task import Part
@@ -34,14 +36,14 @@ def test_a_segmenter_learns_shapes(tmp_path, capsys):
     main([str(data), "--out", str(tmp_path), *SMALL, *LEARNING])
     last = rows(tmp_path)[-1]
     assert last["mIoU"] > 40
-    checkpoint = load_checkpoint(tmp_path / "model.safetensors")
-    about = checkpoint.description
+    about = load_checkpoint(tmp_path / "model.safetensors").description
     assert about.classes == ("background", *SOLIDS)
     assert (about.spec.backbone, about.spec.attention) == ("fcn_resnet50", "drtam")
     assert about.accuracy == {k: last[k] for k in ("mIoU", "pixel_accuracy")}
     assert f"mIoU {last['mIoU']:.2f} %, " in capsys.readouterr().out
-    found = measure(checkpoint.model, open_voc(str(data), "val"), 64, CPU, 0)
-    assert found["mIoU"] == pytest.approx(last["mIoU"], abs=1)  # the checkpoint is half precision
+    evaluate([str(tmp_path / "model.safetensors"), "--data", str(data), "--out", str(tmp_path)])
+    (row,) = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert row["found"]["64"]["mIoU"] == pytest.approx(last["mIoU"], abs=1)  # of float16 weights
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(few, tmp_path):
