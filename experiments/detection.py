@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -104,7 +105,7 @@ class Detection:
     def _read(self, key: tuple[int, int]) -> tuple[Tensor, Target]:
         name, seed = key
         objects = self.train.objects(name)
-        photo = v2.functional.pil_to_tensor(self.train.photo(name))
+        photo = _pixels(self.train, name)
         with seeded(seed):
             sample: tuple[Tensor, Target] = AUGMENT(
                 tv_tensors.Image(photo),
@@ -142,18 +143,20 @@ def measure(
     model: nn.Module, photos: Coco, size: int, device: torch.device, workers: int
 ) -> dict[str, float]:
     """The average precision of a network that sees the photos with a shorter side of ``size``."""
-
-    def read(key: int) -> tuple[int, Tensor]:
-        return key, v2.functional.pil_to_tensor(photos.photo(key))
-
     detector, found = Detector(model, size), list[dict[str, Any]]()
     with evaluating(detector):
         keys = ([key] for key in photos.ids)
-        batches = load(read, keys, workers)
-        for ((key, image),) in tqdm(batches, "measuring", len(photos.ids), leave=False):
+        batches = load(partial(_pixels, photos), keys, workers)
+        for key, (image,) in zip(
+            photos.ids, tqdm(batches, "measuring", len(photos.ids), leave=False), strict=True
+        ):
             (one,) = detector([image.to(device) / 255])
             found += _as_results(one, key, photos.categories)
     return average_precision(photos.truth, found)
+
+
+def _pixels(photos: Coco, key: int) -> Tensor:
+    return v2.functional.pil_to_tensor(photos.photo(key))  # type: ignore[no-any-return]
 
 
 def _as_results(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from torchvision import tv_tensors
@@ -76,7 +74,7 @@ class Segmentation:
 
     def _read(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         index, seed = key
-        photo, labels = tensors(*self.train.read(index))
+        photo, labels = tensors(self.train, index)
         with seeded(seed):
             return augment(photo, labels, self.recipe)
 
@@ -103,10 +101,9 @@ class Segmentation:
         return measure(model, self.val, self.recipe.size, self.device, self.workers)
 
 
-def tensors(
-    photo: Image.Image, labels: npt.NDArray[np.uint8]
-) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-    """(3, H, W) and (H, W), both uint8."""
+def tensors(photos: Voc, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    """A photo, (3, H, W), and its classes, (H, W), both uint8."""
+    photo, labels = photos.read(index)
     pixels = v2.functional.pil_to_tensor(photo)
     return tv_tensors.Image(pixels), tv_tensors.Mask(torch.from_numpy(labels.copy()))
 
@@ -151,15 +148,11 @@ def measure(
     model: nn.Module, photos: Voc, size: int, device: torch.device, workers: int
 ) -> dict[str, float]:
     """The overlap of a network that sees whole photos with a shorter side of ``size`` pixels."""
-
-    def read(index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        return tensors(*photos.read(index))
-
     classes = len(photos.classes)
     counts = torch.zeros(classes, classes, dtype=torch.long, device=device)
     keys = ([i] for i in range(len(photos.photos)))
     with evaluating(model):
-        batches = load(read, keys, workers)
+        batches = load(partial(tensors, photos), keys, workers)
         for ((photo, labels),) in tqdm(batches, "measuring", len(photos.photos), leave=False):
             sides = scaled(labels, size)
             x = FINISH(v2.functional.resize(photo.to(device), sides, antialias=True))[None]

@@ -22,7 +22,7 @@ from models.checkpoints import load_checkpoint
 
 CPU = torch.device("cpu")
 SMALL = ["--preset", "short-fcn", "--size", "64"]
-LEARNING = ["--epochs", "5", "--warmup", "1", "--workers", "0"]
+LEARNING = ["--epochs", "7", "--warmup", "1", "--smallest-scale", "0.75", "--largest-scale", "1.5"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_a_segmenter_learns_shapes(tmp_path, capsys):
     data = write_voc(tmp_path / "shapes", train=64, val=12)
     main([str(data), "--out", str(tmp_path), *SMALL, *LEARNING])
     last = rows(tmp_path)[-1]
-    assert last["mIoU"] > 40
+    assert last["mIoU"] > 35
     about = load_checkpoint(tmp_path / "model.safetensors").description
     assert about.classes == ("background", *SOLIDS)
     assert (about.spec.backbone, about.spec.attention) == ("fcn_resnet50", "drtam")
