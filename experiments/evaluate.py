@@ -1,8 +1,10 @@
-"""Accuracy, calibration and localisation of checkpoints, side by side.
+"""Accuracy, calibration and localisation of checkpoints, side by side; of detectors the average
+precision, of segmenters the mean intersection over union.
 
-Example:
+Examples:
     python -m experiments.evaluate runs/drtam/model.safetensors runs/cbam/model.safetensors \\
         --data tiny-imagenet-200 --sizes 64 96 --out results
+    python -m experiments.evaluate runs/detector/model.safetensors --data coco
 
 Writes results.json and results.md into the folder given with --out.
 """
@@ -19,12 +21,13 @@ import torch
 from torch import nn
 
 from experiments.accuracy import Accuracy, measure
+from experiments.dense import Measures, measures, table
 from experiments.localisation import Score, first, localise
 from experiments.machine import machine
 from experiments.photos import Photos, open_photos
 from experiments.timing import ratios
-from models import attention_layers, build_model
-from models.checkpoints import Checkpoint, load_checkpoint
+from models import CLASSIFIERS, attention_layers, build_model
+from models.checkpoints import Checkpoint, describe, load_checkpoint
 from models.complexity import complexity
 
 
@@ -128,6 +131,31 @@ def _map_table(item: Evaluation) -> list[str]:
     return lines
 
 
+def _classifiers(
+    options: argparse.Namespace, device: torch.device
+) -> tuple[Sequence[Evaluation], str]:
+    photos = open_photos(options.data, "val", options.photo_size, options.cache)
+    found = []
+    for path in options.checkpoints:
+        checkpoint = load_checkpoint(path, device)
+        sizes = options.sizes or [checkpoint.description.input_size]
+        found.append(evaluate(_name(path), checkpoint, photos, sizes, device, options.boxes))
+    count = len(photos.labels)
+    return found, markdown(found, count, min(options.boxes, count))
+
+
+def _dense(options: argparse.Namespace, device: torch.device) -> tuple[Sequence[Measures], str]:
+    found = [
+        measures(_name(path), load_checkpoint(path, device), options.data, options.sizes, device)
+        for path in options.checkpoints
+    ]
+    return found, table(found)
+
+
+def _name(path: Path) -> str:
+    return path.parent.name if path.stem == "model" else path.stem
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -146,14 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder of results.json and results.md")
     options = parser.parse_args(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    photos = open_photos(options.data, "val", options.photo_size, options.cache)
-    found = []
-    for path in options.checkpoints:
-        checkpoint = load_checkpoint(path, device)
-        sizes = options.sizes or [checkpoint.description.input_size]
-        name = path.parent.name if path.stem == "model" else path.stem
-        found.append(evaluate(name, checkpoint, photos, sizes, device, options.boxes))
-    report = markdown(found, len(photos.labels), min(options.boxes, len(photos.labels)))
+    plain = all(describe(path).spec.backbone in CLASSIFIERS for path in options.checkpoints)
+    found, report = (_classifiers if plain else _dense)(options, device)
     print(report)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)

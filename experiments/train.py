@@ -5,9 +5,14 @@ Examples:
     python -m experiments.train imagenet --out runs/paper --preset paper-resnet50 --attention ca
     torchrun --nproc-per-node 8 -m experiments.train imagenet --out runs/r101 \\
         --backbone resnet101 --preset paper-resnet101
+    torchrun --nproc-per-node 8 -m experiments.train coco --out runs/detector \\
+        --preset paper-maskrcnn-resnet50 --backbone-weights IMAGENET1K_V1
+    python -m experiments.train VOCdevkit --out runs/segmenter \\
+        --preset paper-fcn-resnet50 --backbone-weights IMAGENET1K_V1
 
-The folder given with --out gets model.safetensors, log.csv, log/ (TensorBoard) and state.pt;
-the same command goes on where it stopped.
+The task follows from the preset, or from the backbone. The folder given with --out gets
+model.safetensors, log.csv, log/ (TensorBoard) and state.pt; the same command goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -17,7 +22,8 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +32,37 @@ import torch.distributed as dist
 from torch import nn
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
+from experiments.classification import Classification
+from experiments.coco import open_coco
+from experiments.detection import Detection
 from experiments.machine import machine
 from experiments.photos import open_photos
-from experiments.recipe import PRESETS, Recipe
+from experiments.recipe import (
+    PRESETS,
+    AnyRecipe,
+    DetectionRecipe,
+    Optimisation,
+    Recipe,
+    SegmentationRecipe,
+    choose,
+    overridden,
+)
+from experiments.segmentation import Segmentation
+from experiments.task import Task
 from experiments.training import Job, Training
-from experiments.weights import start_from
+from experiments.voc import open_voc
+from experiments.weights import freeze, start_from
 from models import ATTENTIONS, BACKBONES, build_model
 from models.build import MAX_CLASSES
 from models.checkpoints import load_checkpoint, save_checkpoint
+
+SETTINGS = {  # titles of the help, and whose fields stand there
+    "recipe, instead of the preset's": Optimisation,
+    "recipe of classification": Recipe,
+    "recipe of detection": DetectionRecipe,
+    "recipe of segmentation": SegmentationRecipe,
+}
+PATIENCE = timedelta(hours=3)  # of the processes that wait while the first one measures
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,30 +72,39 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("data", help="folder, or a data set's name on the Hugging Face hub")
+    found.add_argument(
+        "data",
+        help="folder, for classification also a data set's name on the Hugging Face hub; for "
+        "detection in COCO format, for segmentation in VOC's layout",
+    )
     found.add_argument("--out", type=Path, required=True, help="folder of this training")
-    found.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
-    found.add_argument("--photo-size", type=int, help="side of the decoded photos in pixels")
-    found.add_argument("--preset", choices=PRESETS, default="short")
+    found.add_argument("--preset", choices=PRESETS, help="if none, the backbone's short one")
     network = found.add_argument_group("network")
-    network.add_argument("--backbone", choices=BACKBONES, default="resnet50")
+    network.add_argument("--backbone", choices=BACKBONES, help="if none, the preset's")
     network.add_argument("--attention", choices=[*ATTENTIONS, "none"], default="drtam")
     network.add_argument("--s", type=int, default=3)
     network.add_argument("--n", type=int, default=1)
     network.add_argument("--r", type=int, default=32)
     network.add_argument("--placement", choices=["block", "stage"], default="block")
     network.add_argument("--backbone-weights", help="file, or a name such as IMAGENET1K_V2")
-    network.add_argument("--distill-from", type=Path, help="checkpoint of a teacher")
     run = found.add_argument_group("run")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--accumulate", type=int, default=1, help="parts of a batch, for memory")
     run.add_argument("--compile", action="store_true", help="use torch.compile")
     run.add_argument("--save-seconds", type=float, default=300, help="between two saves")
-    recipe = found.add_argument_group("recipe, instead of the preset's")
-    for field in fields(Recipe):
-        kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _yes_or_no}
-        kind = kinds.get(str(field.type), str)
-        recipe.add_argument("--" + field.name.replace("_", "-"), type=kind)
+    run.add_argument("--workers", type=int, default=4, help="processes that read photos, if files")
+    photos = found.add_argument_group("classification only")
+    photos.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
+    photos.add_argument("--photo-size", type=int, help="side of the decoded photos in pixels")
+    photos.add_argument("--distill-from", type=Path, help="checkpoint of a teacher")
+    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _yes_or_no}
+    shared = {field.name for field in fields(Optimisation)}
+    for title, recipe in SETTINGS.items():
+        group = found.add_argument_group(title)
+        for field in fields(recipe):
+            if recipe is Optimisation or field.name not in shared:
+                kind = kinds.get(str(field.type), str)
+                group.add_argument("--" + field.name.replace("_", "-"), type=kind)
     return found
 
 
@@ -74,46 +112,60 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train as the options say."""
     options = parser().parse_args(arguments)
     device = _device()
-    given = {f.name: getattr(options, f.name) for f in fields(Recipe)}
-    recipe = replace(PRESETS[options.preset], **{k: v for k, v in given.items() if v is not None})
-    side = options.photo_size or recipe.size
-    train = open_photos(options.data, "train", side, options.cache)
-    val = open_photos(options.data, "val", side, options.cache)
-    model = _network(options, len(train.classes))
+    options.preset, options.backbone = choose(options.preset, options.backbone)
+    recipe = overridden(options.preset, vars(options))
+    task = _task(options, recipe, device)
+    model = _network(options, recipe, len(task.classes))
     identity = {
         **{k: str(v) for k, v in asdict(model.spec).items()},  # type: ignore[call-overload]
         **{k: str(v) for k, v in asdict(recipe).items()},
         "data": str(options.data),
         "seed": options.seed,
-        "photo_size": side,
     }
+    if isinstance(recipe, Recipe):
+        identity["photo_size"] = options.photo_size or recipe.size
     options.out.mkdir(parents=True, exist_ok=True)
     job = Job(
-        recipe,
-        options.out,
-        options.seed,
-        identity,
-        IMAGENET_MEAN,
-        IMAGENET_STD,
-        options.accumulate,
-        options.save_seconds,
+        recipe, options.out, options.seed, identity, options.accumulate, options.save_seconds
     )
-    training = Training(job, model, train, device, fast=options.compile)
-    training.run(val, _teacher(options.distill_from, train.classes, device))
+    training = Training(job, model, task, device, fast=options.compile)
+    training.run()
     if training.rank == 0:
-        last = training.history[-1]
         save_checkpoint(
             training.result,
             options.out / "model.safetensors",
-            classes=train.classes,
+            classes=task.classes,
             input_size=recipe.size,
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
-            accuracy={k: last[k] for k in ("top1", "top5", "calibration_error")},
+            accuracy=training.measured,
             recipe=f"{_command(arguments)} ({machine()})",
             half=True,
         )
-        print(f"top-1 {last['top1']:.2f} %, {options.out / 'model.safetensors'}")
+        measured = [f"{k} {training.measured[v]:.2f} %" for k, v in task.headline.items()]
+        print(f"{', '.join(measured)}, {options.out / 'model.safetensors'}")
+
+
+def _task(options: argparse.Namespace, recipe: AnyRecipe, device: torch.device) -> Task[Any]:
+    """The data, and what is to be learned from them."""
+    if isinstance(recipe, Recipe):
+        side = options.photo_size or recipe.size
+        train, val = (
+            open_photos(options.data, split, side, options.cache) for split in ("train", "val")
+        )
+        teacher = _teacher(options.distill_from, train.classes, device)
+        return Classification(recipe, train, val, device, teacher)
+    for name in ("photo_size", "distill_from"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')} is for classification only")
+    reading = {"seed": options.seed, "workers": options.workers}
+    if isinstance(recipe, SegmentationRecipe):
+        named = (open_voc(options.data, "train"), open_voc(options.data, "val"))
+        return Segmentation(recipe, *named, device, **reading)
+    if options.compile:
+        raise ValueError("--compile is not for Mask R-CNN, whose shapes change at every step")
+    found = (open_coco(options.data, "train"), open_coco(options.data, "val"))
+    return Detection(recipe, *found, device, **reading)
 
 
 def _device() -> torch.device:
@@ -123,11 +175,11 @@ def _device() -> torch.device:
     if cuda:
         torch.cuda.set_device(local)
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
-        dist.init_process_group("nccl" if cuda else "gloo")
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     return torch.device("cuda", local) if cuda else torch.device("cpu")
 
 
-def _network(options: argparse.Namespace, classes: int) -> nn.Module:
+def _network(options: argparse.Namespace, recipe: AnyRecipe, classes: int) -> nn.Module:
     if not 1 <= classes <= MAX_CLASSES:
         raise SystemExit(f"{options.data} has {classes} classes")
     model = build_model(
@@ -140,9 +192,17 @@ def _network(options: argparse.Namespace, classes: int) -> nn.Module:
         num_classes=classes,
         seed=options.seed,
     )
+    frozen = recipe.frozen_stages if isinstance(recipe, DetectionRecipe) else 0
     if options.backbone_weights:
         fresh = start_from(model, options.backbone_weights)
         print(f"{len(fresh)} tensors start fresh")
+        if frozen:
+            freeze(model, frozen, fresh)
+    elif frozen:
+        raise ValueError(
+            f"frozen_stages must be 0 without --backbone-weights, not {frozen}: frozen random "
+            "weights would learn nothing"
+        )
     return model
 
 

@@ -167,13 +167,15 @@ def test_the_presets_are_section_4_1():
         assert (recipe.momentum, recipe.size, recipe.ema) == (0.9, 224, 0)
 
 
-@pytest.mark.parametrize("schedule", ["step", "cosine", "onecycle"])
+@pytest.mark.parametrize("schedule", ["step", "1x", "cosine", "onecycle", "poly"])
 def test_the_rate_follows_torchs_schedules(schedule):
     recipe = Recipe(50, 32, 0.3, 0, schedule=schedule, warmup=10 if schedule == "onecycle" else 0)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
     kinds = torch.optim.lr_scheduler
     reference = {
         "step": lambda: kinds.MultiStepLR(optimizer, [15, 30, 45]),
+        "1x": lambda: kinds.MultiStepLR(optimizer, [34, 46]),  # 33.3 and 45.8
+        "poly": lambda: kinds.PolynomialLR(optimizer, 50, 0.9),
         "cosine": lambda: kinds.CosineAnnealingLR(optimizer, 50),
         "onecycle": lambda: kinds.OneCycleLR(
             optimizer, 0.3, 51, pct_start=11 / 51, cycle_momentum=False, final_div_factor=1e12
@@ -181,6 +183,8 @@ def test_the_rate_follows_torchs_schedules(schedule):
     }[schedule]()
     for epoch in range(51):
         rate = optimizer.param_groups[0]["lr"]
+        if schedule == "poly":  # torch's ends at 0
+            rate = 0.003 + 0.99 * rate
         assert 0.3 * rate_at(recipe, epoch) == pytest.approx(rate, abs=1e-9)
         optimizer.step()
         if epoch < 50:

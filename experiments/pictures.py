@@ -1,0 +1,55 @@
+"""Photos as they are stored, since their annotations count stored pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+
+def open_photo(path: Path, size: tuple[int, int] | None = None) -> Image.Image:
+    """A photo, RGB.
+
+    Args:
+        path: of the file.
+        size: width and height that it must have; where only the photo turned as its EXIF data
+            say has them, it is turned.
+
+    Raises:
+        ValueError: it is missing or damaged, or has another size.
+    """
+    photo = _opened(path).convert("RGB")
+    if size is not None and photo.size != size:
+        photo = ImageOps.exif_transpose(photo)
+    if size is not None and photo.size != size:
+        raise ValueError(
+            f"{path} has {photo.width} x {photo.height} pixels, but its annotations are for "
+            f"{size[0]} x {size[1]}: use the photo that was annotated"
+        )
+    return photo
+
+
+def open_labels(path: Path) -> Image.Image:
+    """The classes of a photo's pixels: the indices of a palette, or greys.
+
+    Raises:
+        ValueError: the file is missing or damaged, or holds colours.
+    """
+    labels = _opened(path)
+    if labels.mode not in ("P", "L"):
+        raise ValueError(
+            f"{path} must hold the class of each pixel, as a palette or grey PNG: it has the "
+            f"colours of mode {labels.mode}"
+        )
+    return labels
+
+
+def _opened(path: Path) -> Image.Image:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: copy it there, or take it off the list")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
+        raise ValueError(f"{path} is no photo, or damaged ({error}): copy it again") from error
