@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ui import api, compare, descriptors, inputs, layer, overview, paper, variants
+from ui import algebra, api, compare, descriptors, inputs, layer, overview, paper, variants
 
 HEADER = """
 # DRTAM Lens
@@ -25,7 +25,7 @@ def build() -> gr.Blocks:
             with gr.Column(scale=1, min_width=300, elem_id="inputs"):
                 session, photo, status, network_opened = inputs.build()
             with gr.Column(scale=4, min_width=320), gr.Tabs() as tabs:
-                for tab in (overview, layer, descriptors, compare):
+                for tab in (overview, algebra, layer, descriptors, compare):
                     tab.build(session)
                 paper.build(session, tabs, variants.build(session))
         inputs.connect(demo, session, photo, status, network_opened)

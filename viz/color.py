@@ -18,14 +18,20 @@ def _table(name: str) -> npt.NDArray[np.uint8]:
 
 
 TABLE: npt.NDArray[np.uint8] = _table(SEQUENTIAL)  # (256, 3)
+SIGNED_TABLE: npt.NDArray[np.uint8] = _table(DIVERGING)  # (256, 3)
 CSS_GRADIENT = "linear-gradient(90deg,{})".format(
     ",".join(f"rgb({r},{g},{b})" for r, g, b in TABLE[::51])
 )
 
 
-def colorize(values: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.uint8]:
+def colorize(
+    values: npt.NDArray[np.float32],
+    low: float,
+    high: float,
+    table: npt.NDArray[np.uint8] = TABLE,
+) -> npt.NDArray[np.uint8]:
     """Values (H, W) to colours (H, W, 3): ``low`` and below to the first, ``high`` to the last."""
     span = high - low if high > low else 1.0
     index = np.clip((values - low) / span, 0, 1) * 255
-    colors: npt.NDArray[np.uint8] = TABLE[np.rint(np.nan_to_num(index)).astype(np.uint8)]
+    colors: npt.NDArray[np.uint8] = table[np.rint(np.nan_to_num(index)).astype(np.uint8)]
     return colors
