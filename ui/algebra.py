@@ -53,7 +53,7 @@ node => {
     if (chosen && box.clientWidth)
       box.scrollLeft = button.offsetLeft - (box.clientWidth - button.offsetWidth) / 2;
   });
-  setTimeout(() => document.querySelector('#algebra-text').scrollIntoView(
+  setTimeout(() => document.querySelector('#algebra-text')?.scrollIntoView(
     {block: 'nearest', behavior: 'smooth'}), 300);
 }"""
 

@@ -102,7 +102,12 @@ def add_panel(figure: go.Figure, panel: Panel, row: int, column: int) -> None:
 
 def _bar(across: tuple[float, float], down: tuple[float, float], *, lying: bool) -> dict[str, Any]:
     """A colour bar beside the panel, or below it where its shape is that of the photo."""
-    look: dict[str, Any] = {"thickness": 8, "tickfont": {"color": INK, "size": 10}, "nticks": 5}
+    look: dict[str, Any] = {
+        "thickness": 8,
+        "tickfont": {"color": INK, "size": 10},
+        "nticks": 5,
+        "exponentformat": "e",
+    }
     if not lying:
         place = {"x": across[1] + 0.005, "y": sum(down) / 2, "len": down[1] - down[0]}
         return look | place

@@ -27,4 +27,4 @@ def _outside(key: str, kinds: dict[str, str], full: str) -> str:
     first, _, kind = key.partition(".")
     if kind:
         return kinds[kind]
-    return "" if first == "rdem" else full
+    return {"rdem": "", "output": "as X"}.get(first, full)

@@ -30,7 +30,8 @@ def thumbnail(key: str, scene: Scene) -> str:
     if key == "rdem":
         return _map(1 - scene.trace.initial.spatial())
     if key in ("x", "output"):
-        return _signed(seen.hw if key == "x" else scene.output_mean, like=seen.hw)
+        values = seen.hw if key == "x" else scene.output_mean
+        return _signed(values, like=values)
     first, _, last = key.partition(".")
     values = getattr(seen if first == "x" else scene.trace.residual, last)
     return _signed(values, like=getattr(seen, last))
