@@ -137,12 +137,13 @@ class RTAM:
             module.s,
             module.n,
             by_channel_input(array(module.channel.weight), module.s),
-            by_strip(array(module.row.weight), module.s, module.n),
-            by_strip(array(module.column.weight), module.s, module.n),
+            by_strip(array(module.row.weight), module.s, module.n, released=module.max_pools),
+            by_strip(array(module.column.weight), module.s, module.n, released=module.max_pools),
             Linear.read(module.mlp[0]),
             Linear.read(module.mlp[2]),
             Norm.read(module.row_norm),
             Norm.read(module.column_norm),
+            Norm.read(module.channel_norm) if hasattr(module.channel_norm, "weight") else None,
         )
 
     @classmethod

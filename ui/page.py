@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from ui import (
+    algebra,
     api,
     compare,
     descriptors,
@@ -35,7 +36,7 @@ def build() -> gr.Blocks:
             with gr.Column(scale=1, min_width=300, elem_id="inputs"):
                 session, photo, status, network_opened = inputs.build()
             with gr.Column(scale=4, min_width=320), gr.Tabs() as tabs:
-                for tab in (overview, layer, descriptors, compare, side_by_side):
+                for tab in (overview, algebra, layer, descriptors, compare, side_by_side):
                     tab.build(session)
                 controls, variant_chosen = variants.build(session)
                 paper.build(session, tabs, controls)

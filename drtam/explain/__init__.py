@@ -6,18 +6,24 @@ from drtam.explain.photo import PhotoError, Prepared, load_photo, prepare
 from drtam.explain.residual import ResidualCheck
 from drtam.explain.scores import ClassScores, class_scores
 from drtam.explain.statistics import MapStatistics
+from drtam.explain.steps import DRTAMSteps, Embedding, RTAMSteps, Strip, drtam_steps
 
 __all__ = [
     "Analysis",
     "ClassScores",
+    "DRTAMSteps",
+    "Embedding",
     "LayerAnalysis",
     "MapStatistics",
     "PhotoError",
     "Prepared",
+    "RTAMSteps",
     "ResidualCheck",
+    "Strip",
     "analyze",
     "class_scores",
     "difference",
+    "drtam_steps",
     "load_photo",
     "named_maps",
     "prepare",

@@ -32,6 +32,7 @@ class LayerAnalysis:
         added: (B,), in [0, 1], for DRTAM: the share of the combined map's mean that A_C adds
             over A_I.
         residual: for DRTAM, its residual descriptors against exact ones.
+        output_mean: (B, H, W), the mean of the module's output over C.
     """
 
     trace: AttentionTrace
@@ -39,6 +40,7 @@ class LayerAnalysis:
     statistics: dict[str, MapStatistics]
     added: Tensor | None
     residual: ResidualCheck | None
+    output_mean: Tensor
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def _layer(record: Record, gradient: Tensor) -> LayerAnalysis:
         combined, initial = statistics["combined"].mean, statistics["initial"].mean
         added = (1 - initial / combined).clamp(0, 1)
         residual = check_residual(trace.residual, record.exact)
-    return LayerAnalysis(trace, gradcam(trace.output, gradient), statistics, added, residual)
+    cam, output_mean = gradcam(trace.output, gradient), trace.output.float().mean(1)
+    return LayerAnalysis(trace, cam, statistics, added, residual, output_mean)
 
 
 def named_maps(trace: AttentionTrace) -> dict[str, Tensor]:
