@@ -1,22 +1,52 @@
 """What a network with attention modules does with an image."""
 
+from drtam.explain.ablation import (
+    Ablation,
+    ChannelEffects,
+    ablate,
+    channel_effects,
+    layer_effects,
+)
 from drtam.explain.analysis import Analysis, LayerAnalysis, analyze, named_maps
 from drtam.explain.correlation import rank_correlation
+from drtam.explain.interventions import (
+    ExactResidual,
+    Flat,
+    Intervention,
+    LayerChange,
+    MapRegion,
+    Off,
+    PhotoRegion,
+    intervening,
+)
 from drtam.explain.photo import PhotoError, Prepared, load_photo, prepare
 from drtam.explain.residual import ResidualCheck
 from drtam.explain.scores import ClassScores, class_scores
 from drtam.explain.statistics import MapStatistics
 
 __all__ = [
+    "Ablation",
     "Analysis",
+    "ChannelEffects",
     "ClassScores",
+    "ExactResidual",
+    "Flat",
+    "Intervention",
     "LayerAnalysis",
+    "LayerChange",
+    "MapRegion",
     "MapStatistics",
+    "Off",
     "PhotoError",
+    "PhotoRegion",
     "Prepared",
     "ResidualCheck",
+    "ablate",
     "analyze",
+    "channel_effects",
     "class_scores",
+    "intervening",
+    "layer_effects",
     "load_photo",
     "named_maps",
     "prepare",
