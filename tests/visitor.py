@@ -19,7 +19,7 @@ CHROMIUM = [
 ]
 HARMLESS = ("svelte-i18n", "Method not implemented")  # Gradio's own
 SCREENSHOTS = ROOT / "screenshots"
-TABS = ("Overview", "Layer", "Descriptors", "Compare", "Variants", "Paper")
+TABS = ("Overview", "Layer", "Descriptors", "Compare", "What if", "Variants", "Paper")
 SECONDS = 60_000
 
 

@@ -49,18 +49,20 @@ class Session:
         outputs: Sequence[gr.components.Component],
         controls: Sequence[gr.Slider | gr.Radio | gr.Dropdown] = (),
         *,
+        reads: Sequence[gr.components.Component] = (),
         runs_network: bool = False,
     ) -> None:
         """Draw a tab when it is opened, and again whenever something changes while it is open.
 
         Args:
             tab: to draw.
-            draw: from the values of ``inputs`` and ``controls`` to those of ``outputs``.
+            draw: from the values of ``inputs``, ``controls`` and ``reads`` to ``outputs``'.
             outputs: the tab's figures.
             controls: the tab's own inputs; a change of one draws again.
+            reads: further inputs, whose change draws nothing.
             runs_network: whether drawing needs another pass of a network.
         """
-        inputs = [*self.inputs, *controls]
+        inputs = [*self.inputs, *controls, *reads]
         nothing = [gr.skip()] * len(outputs)
 
         def draw_if_open(open_tab: str, *values: Any) -> Any:

@@ -51,7 +51,7 @@ class Tile:
 def tiles_html(photo: Image.Image, tiles: Sequence[Tile], *, selected: str | None = None) -> str:
     """The tiles side by side; buttons that report their title as a layer if one is selected."""
     width, height = photo.size
-    style = f"--photo:url({_data_uri(photo)});--ratio:{width}/{height};--count:{len(tiles)}"
+    style = f"--photo:url({data_uri(photo)});--ratio:{width}/{height};--count:{len(tiles)}"
     content = "".join(_tile_html(photo.size, tile, selected) for tile in tiles)
     kind = "filmstrip" if selected else "gallery"
     return f'<div class="tiles {kind}" style="{style}">{content}</div>'
@@ -63,7 +63,7 @@ def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
     title = escape(tile.title)
     note = f'<em class="untrained">{escape(tile.note)}</em>' if tile.note else ""
     alt = f"{title}: {tile.note} map over the photo, from {low:.3g} to {high:.3g}"
-    picture = _data_uri(map_picture(tile.values, size, (low, high)))
+    picture = data_uri(map_picture(tile.values, size, (low, high)))
     body = (
         f'<span class="picture"><img src="{picture}" alt="{alt}"></span>'
         f'<span class="caption"><b>{title}</b> {rows}×{columns} {note}</span>'
@@ -79,7 +79,8 @@ def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
     )
 
 
-def _data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image) -> str:
+    """A picture as a WebP inside an address."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

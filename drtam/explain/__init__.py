@@ -8,6 +8,7 @@ from drtam.explain.ablation import (
     layer_effects,
 )
 from drtam.explain.analysis import Analysis, LayerAnalysis, analyze, named_maps
+from drtam.explain.changed import intervening
 from drtam.explain.correlation import rank_correlation
 from drtam.explain.interventions import (
     ExactResidual,
@@ -17,7 +18,6 @@ from drtam.explain.interventions import (
     MapRegion,
     Off,
     PhotoRegion,
-    intervening,
 )
 from drtam.explain.photo import PhotoError, Prepared, load_photo, prepare
 from drtam.explain.residual import ResidualCheck

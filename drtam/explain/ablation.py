@@ -11,16 +11,14 @@ from torch import Tensor, nn
 
 from drtam.base import AttentionModule, attention_layers
 from drtam.explain.analysis import Analysis, analyze, targeted
-from drtam.explain.interventions import (
-    Intervention,
-    LayerChange,
-    PhotoRegion,
+from drtam.explain.changed import (
     applies,
     changed_trace,
     changes_by_layer,
     intervening,
     layer_of,
 )
+from drtam.explain.interventions import Intervention, LayerChange, PhotoRegion
 from drtam.explain.recording import evaluating
 
 
