@@ -70,11 +70,19 @@ class CBAM(AttentionModule):
     def trace(self, x: Tensor) -> CBAMTrace:
         """X (B, C, H, W) to the output, with every step on the way kept."""
         check_feature(x, self.channels)
-        channel = torch.sigmoid(self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3))))  # (B, C)
+        channel = self.channel_gate(x)
         x = x * channel[:, :, None, None]
+        spatial = self.spatial_gate(x)
+        return CBAMTrace(channel, spatial, x * spatial[:, None])
+
+    def channel_gate(self, x: Tensor) -> Tensor:
+        """Of a feature (B, C, H, W): (B, C), in (0, 1)."""
+        return torch.sigmoid(self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3))))
+
+    def spatial_gate(self, x: Tensor) -> Tensor:
+        """Of a feature (B, C, H, W) whose channels are gated: (B, H, W), in (0, 1)."""
         pooled = torch.stack((x.amax(1), x.mean(1)), dim=1)  # (B, 2, H, W)
-        gate = torch.sigmoid(self.norm(self.conv(pooled)))  # (B, 1, H, W)
-        return CBAMTrace(channel, gate[:, 0], x * gate)
+        return torch.sigmoid(self.norm(self.conv(pooled)))[:, 0]
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``repr``."""

@@ -20,7 +20,15 @@ from models.complexity import complexity
 
 LION = get_image("lion.jpg")
 SIZE = 128
-ENDPOINTS = {"analyze", "compare_modules", "descriptors", "layer", "networks", "variant"}
+ENDPOINTS = {
+    "analyze",
+    "compare_modules",
+    "descriptors",
+    "layer",
+    "networks",
+    "variant",
+    "what_if",
+}
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ HARMLESS = ("svelte-i18n", "Method not implemented")  # Gradio's own
 SCREENSHOTS = ROOT / "screenshots"
 TABS = (
     *("Overview", "How it works", "Layer", "Descriptors", "Compare", "A and B"),
-    *("Variants", "Paper"),
+    *("What if", "Variants", "Paper"),
 )
 SECONDS = 60_000
 expect.set_options(timeout=SECONDS)  # a busy machine is no failure

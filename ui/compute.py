@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from PIL import Image
+from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
 from drtam.explain import Analysis, LayerAnalysis, analyze, load_photo, prepare
-from ui.networks import DEVICE, Source, load
+from ui.networks import DEVICE, Network, Source, load
 
 MAX_SIDE = 1024  # of the copy that a session keeps: 3 MB at most for a square photo
 SIZES = (96, 448)  # the analysis resolutions that the page offers
@@ -86,10 +89,19 @@ def explain(photo: Photo, source: Source, size: int, target: int | None) -> View
         size: side of a square with as many pixels as the network is to see.
         target: the class that Grad-CAM explains; by default the most probable one.
     """
+    with running(photo, source, size) as (network, pixels, tensor):
+        analysis = analyze(network.model, tensor, target).compact()
+    return View(pixels, analysis, network.classes, source.label, network.trained)
+
+
+@contextmanager
+def running(
+    photo: Photo, source: Source, size: int
+) -> Iterator[tuple[Network, Image.Image, Tensor]]:
+    """A network, the pixels that it is to see and their tensor, for nobody else meanwhile."""
     with _one_at_a_time:
         network = load(source)
         prepared = prepare(photo.image, size, network.mean, network.std)
         if isinstance(network.model, MaskRCNN):  # or else it scales the photo itself
             network.model.transform.min_size = (min(prepared.pixels.size),)
-        analysis = analyze(network.model, prepared.tensor.to(DEVICE), target).compact()
-    return View(prepared.pixels, analysis, network.classes, source.label, network.trained)
+        yield network, prepared.pixels, prepared.tensor.to(DEVICE)

@@ -15,6 +15,8 @@ from ui import (
     paper,
     side_by_side,
     variants,
+    what_if,
+    what_if_api,
 )
 
 HEADER = """
@@ -36,10 +38,11 @@ def build() -> gr.Blocks:
             with gr.Column(scale=1, min_width=300, elem_id="inputs"):
                 session, photo, status, network_opened = inputs.build()
             with gr.Column(scale=4, min_width=320), gr.Tabs() as tabs:
-                for tab in (overview, algebra, layer, descriptors, compare, side_by_side):
+                for tab in (overview, algebra, layer, descriptors, compare, side_by_side, what_if):
                     tab.build(session)
                 controls, variant_chosen = variants.build(session)
                 paper.build(session, tabs, controls)
         inputs.connect(demo, session, photo, status, [*network_opened, variant_chosen])
         api.build()
+        what_if_api.build()
     return demo

@@ -50,21 +50,20 @@ class Session:
         outputs: Sequence[gr.components.Component],
         controls: Sequence[gr.Slider | gr.Radio | gr.Dropdown] = (),
         *,
-        states: Sequence[gr.State] = (),
+        reads: Sequence[gr.components.Component] = (),
         runs_network: bool = False,
     ) -> None:
         """Draw a tab when it is opened, and again whenever something changes while it is open.
 
         Args:
             tab: to draw.
-            draw: from the values of ``inputs``, ``controls`` and ``states`` to those of
-                ``outputs``.
+            draw: from the values of ``inputs``, ``controls`` and ``reads`` to ``outputs``'.
             outputs: the tab's figures.
             controls: the tab's own inputs; a change of one draws again.
-            states: the tab's own memory.
+            reads: further inputs, whose change draws nothing.
             runs_network: whether drawing needs another pass of a network.
         """
-        inputs = [*self.inputs, *controls, *states]
+        inputs = [*self.inputs, *controls, *reads]
         nothing = [gr.skip()] * len(outputs)
 
         def draw_if_open(open_tab: str, *values: Any) -> Any:

@@ -48,7 +48,7 @@ def build(session: Session) -> None:
         api_visibility="private",
     )
     session.on_show(
-        tab, draw, [about, maps, cams], controls=[scale], states=[pinned], runs_network=True
+        tab, draw, [about, maps, cams], controls=[scale], reads=[pinned], runs_network=True
     )
 
 

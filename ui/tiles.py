@@ -62,7 +62,7 @@ def tiles_html(photo: Image.Image, tiles: Sequence[Tile], *, selected: str | Non
 
 def _background(photo: Image.Image) -> str:
     width, height = photo.size
-    return f"--photo:url({_data_uri(photo)});--ratio:{width}/{height}"
+    return f"--photo:url({data_uri(photo)});--ratio:{width}/{height}"
 
 
 def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
@@ -77,7 +77,7 @@ def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
     title = escape(tile.title)
     note = f'<em class="untrained">{escape(tile.note)}</em>' if tile.note else ""
     alt = f"{title}: {tile.note} map over the photo, from {low:.3g} to {high:.3g}"
-    picture = _data_uri(map_picture(tile.values, size, (low, high), signed=tile.signed))
+    picture = data_uri(map_picture(tile.values, size, (low, high), signed=tile.signed))
     body = (
         f'<span class="picture"><img src="{picture}" alt="{alt}"></span>'
         f'<span class="caption"><b>{title}</b> {rows}×{columns} {note}</span>'
@@ -93,7 +93,8 @@ def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
     )
 
 
-def _data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image) -> str:
+    """A picture as a WebP inside an address."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

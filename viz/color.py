@@ -7,6 +7,7 @@ import numpy.typing as npt
 from plotly.colors import sample_colorscale
 
 INITIAL, COMPLEMENT, NEUTRAL = "#4477aa", "#ee7733", "#888888"  # Tol's bright and vibrant schemes
+AFTER = "#ee3377"  # of the vibrant scheme, beside NEUTRAL for before
 SEQUENTIAL = "Viridis"  # perceptually uniform, safe for colour blindness
 DIVERGING = "RdBu_r"  # for signed values, around 0
 

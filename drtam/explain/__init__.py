@@ -1,7 +1,24 @@
 """What a network with attention modules does with an image."""
 
+from drtam.explain.ablation import (
+    Ablation,
+    ChannelEffects,
+    ablate,
+    channel_effects,
+    layer_effects,
+)
 from drtam.explain.analysis import Analysis, LayerAnalysis, analyze, named_maps
+from drtam.explain.changed import intervening
 from drtam.explain.correlation import difference, rank_correlation
+from drtam.explain.interventions import (
+    ExactResidual,
+    Flat,
+    Intervention,
+    LayerChange,
+    MapRegion,
+    Off,
+    PhotoRegion,
+)
 from drtam.explain.photo import PhotoError, Prepared, load_photo, prepare
 from drtam.explain.residual import ResidualCheck
 from drtam.explain.scores import ClassScores, class_scores
@@ -9,21 +26,34 @@ from drtam.explain.statistics import MapStatistics
 from drtam.explain.steps import DRTAMSteps, Embedding, RTAMSteps, Strip, drtam_steps
 
 __all__ = [
+    "Ablation",
     "Analysis",
+    "ChannelEffects",
     "ClassScores",
     "DRTAMSteps",
     "Embedding",
+    "ExactResidual",
+    "Flat",
+    "Intervention",
     "LayerAnalysis",
+    "LayerChange",
+    "MapRegion",
     "MapStatistics",
+    "Off",
     "PhotoError",
+    "PhotoRegion",
     "Prepared",
     "RTAMSteps",
     "ResidualCheck",
     "Strip",
+    "ablate",
     "analyze",
+    "channel_effects",
     "class_scores",
     "difference",
     "drtam_steps",
+    "intervening",
+    "layer_effects",
     "load_photo",
     "named_maps",
     "prepare",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from drtam.base import AttentionTrace, attention_layers
 from drtam.dual import DRTAMTrace
 from drtam.explain.recording import Record, evaluating, recording
 from drtam.explain.residual import ResidualCheck, check_residual
-from drtam.explain.scores import class_scores
+from drtam.explain.scores import ClassScores, class_scores
 from drtam.explain.statistics import MapStatistics
 
 T = TypeVar("T")
@@ -94,8 +94,8 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
         evaluating(model),
         recording(model) as records,
     ):
-        scores = class_scores(model(image.clone() if image.dim() == 4 else image[None].clone()))
-        targets = _targets(scores.values, target)
+        output = model(image.clone() if image.dim() == 4 else image[None].clone())
+        scores, targets = targeted(output, target)
         score = scores.values.gather(1, targets[:, None]).sum()
         outputs = [record.trace.output for record in records.values()]
         if not score.requires_grad:  # a detector without a box: nothing to explain
@@ -107,6 +107,21 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
             for (name, record), gradient in zip(records.items(), gradients, strict=True)
         }
     return Analysis(scores.values.detach(), scores.probabilities.detach(), targets, layers)
+
+
+def targeted(output: Any, target: int | Tensor | None) -> tuple[ClassScores, Tensor]:
+    """The class scores in what a network returned, and one class for each image, (B,).
+
+    Args:
+        output: of a network, see ``class_scores``.
+        target: as for ``analyze``.
+
+    Raises:
+        ValueError: as ``analyze`` does.
+    """
+    least = 1 if target is None else 1 + int(torch.as_tensor(target).max())
+    scores = class_scores(output, least=least)
+    return scores, _targets(scores.values, target)
 
 
 def _targets(logits: Tensor, target: int | Tensor | None) -> Tensor:

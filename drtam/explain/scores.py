@@ -16,14 +16,14 @@ class ClassScores:
 
     Attributes:
         values: (B, K), which Grad-CAM differentiates.
-        probabilities: (B, K), in [0, 1].
+        probabilities: (B, K), in [0, 1]; at least float32.
     """
 
     values: Tensor
     probabilities: Tensor
 
 
-def class_scores(output: Any) -> ClassScores:
+def class_scores(output: Any, *, least: int = 1) -> ClassScores:
     """The class scores in what a network returned.
 
     Args:
@@ -39,6 +39,8 @@ def class_scores(output: Any) -> ClassScores:
               detector. Both are the best box's score; 0 for a class without a box. K is one
               more than the largest label.
 
+        least: of a detector, K is at least this.
+
     Raises:
         ValueError: it is none of these.
     """
@@ -46,17 +48,21 @@ def class_scores(output: Any) -> ClassScores:
         tensors = [value for value in output.values() if isinstance(value, Tensor)]
         output = output.get("out", tensors[-1] if tensors else output)
     if isinstance(output, Tensor) and output.dim() == 2:
-        return ClassScores(output, output.float().softmax(1))
+        return ClassScores(output, _softmax(output))
     if isinstance(output, Tensor) and output.dim() == 4:
-        return ClassScores(output.mean((2, 3)), output.float().softmax(1).mean((2, 3)))
+        return ClassScores(output.mean((2, 3)), _softmax(output).mean((2, 3)))
     if _are_boxes(output):
-        best = _best_boxes(output)
+        best = _best_boxes(output, least)
         return ClassScores(best, best.float())
     got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     raise ValueError(
         "model must return class scores (B, K), maps of them (B, K, H, W) or the boxes of a "
         f"detector, not {got}"
     )
+
+
+def _softmax(output: Tensor) -> Tensor:
+    return output.softmax(1, dtype=torch.promote_types(output.dtype, torch.float32))
 
 
 def _are_boxes(output: Any) -> bool:
@@ -69,9 +75,9 @@ def _are_boxes(output: Any) -> bool:
     )
 
 
-def _best_boxes(output: Sequence[Mapping[str, Tensor]]) -> Tensor:
+def _best_boxes(output: Sequence[Mapping[str, Tensor]], least: int) -> Tensor:
     labels = torch.cat([found["labels"] for found in output]).tolist()
-    count = 1 + max(labels, default=0)
+    count = max(least, 1 + max(labels, default=0))
     best = []
     for found in output:
         none = found["scores"].new_zeros(count)
