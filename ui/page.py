@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ui import api, compare, descriptors, inputs, layer, overview, paper, variants
+from ui import api, compare, descriptors, inputs, layer, links, overview, paper, variants
 
 HEADER = """
 # DRTAM Lens
@@ -28,6 +28,7 @@ def build() -> gr.Blocks:
                 for tab in (overview, layer, descriptors, compare):
                     tab.build(session)
                 paper.build(session, tabs, variants.build(session))
-        inputs.connect(demo, session, photo, status, network_opened)
+        restored = links.connect(demo, session, photo, tabs)
+        inputs.connect(session, photo, status, network_opened, restored)
         api.build()
     return demo
