@@ -113,7 +113,7 @@ def connect(
     }
     for follow in (*(event.success for event in opened), *network_opened):
         follow(analyse, **how)
-    gr.on([session.network.input, session.target.input, session.size.input], analyse, **how)
+    gr.on([session.network.select, session.target.select, session.size.input], analyse, **how)
     session.layer.input(
         lambda revision: revision + 1,
         session.revision,
