@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from ui.compute import Photo
 from ui.record import machine_record, result_of
@@ -110,7 +111,7 @@ def kept(name: str, content: bytes) -> str:
 
     Gradio deletes it like the photos, see ``delete_cache`` of the page.
     """
-    folder = Path(gr.File().GRADIO_CACHE) / secrets.token_hex(16)
+    folder = Path(get_upload_folder()) / secrets.token_hex(16)
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     return str(folder / name)

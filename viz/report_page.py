@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -140,12 +140,20 @@ def _chart(figure: go.Figure) -> str:
 
 
 def _table(values: Mapping[str, Any]) -> str:
-    """Nested values as nested tables."""
-    rows = []
+    rows = "".join(
+        f'<tr><th>{escape(key)}</th><td class="long">{escape(_text(value))}</td></tr>'
+        for key, value in _flat(values)
+    )
+    return f'<div class="wide"><table>{rows}</table></div>'
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The innermost values of nested ones, with the path of their names."""
     for key, value in values.items():
-        cell = _table(value) if isinstance(value, dict) else escape(_text(value))
-        rows.append(f"<tr><th>{escape(key)}</th><td>{cell}</td></tr>")
-    return f'<div class="wide"><table>{"".join(rows)}</table></div>'
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key} ")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _text(value: object) -> str:
