@@ -33,6 +33,7 @@ if __name__ == "__main__":
         max_file_size=checkpoints.MAX_UPLOAD,
         state_session_capacity=200,
         run_history=False,
+        mcp_server=True,
         ssr_mode=False,
         share=False,
     )

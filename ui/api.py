@@ -1,4 +1,7 @@
-"""The tabs' work as endpoints for programs; see "Use via API" at the foot of the page."""
+"""The tabs' work as endpoints for programs, see "Use via API" at the foot of the page.
+
+They are MCP tools too, hence ``photo: str``, see ``ui.photo_argument``.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ from typing import Any
 
 import gradio as gr
 from gradio.events import api
-from gradio_client.utils import is_file_obj_with_meta
 from torch import Tensor
 
 from drtam import DRTAMTrace
-from drtam.explain import LayerAnalysis, PhotoError, named_maps
+from drtam.explain import LayerAnalysis, named_maps
 from models.paper import find_row
 from ui import compare
-from ui.compute import SIZES, Photo, View, explain
+from ui.compute import SIZES, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost, load
+from ui.photo_argument import photo_of
 from ui.session import MOST_PROBABLE, source_of, view_of
 from ui.variants import PLACEMENTS
 
@@ -28,22 +31,27 @@ def build() -> None:
 
 
 def networks() -> list[str]:
-    """The labels of the networks that the other endpoints take, the default first."""
+    """Call this first: the labels of the networks that the other tools take, the default first.
+
+    A label with "untrained" has random weights: its maps show the mechanism, no knowledge.
+    """
     return list(catalogue())
 
 
-def analyze(
-    photo: gr.FileData, network: str = "", target: int = MOST_PROBABLE, size: int = 224
-) -> Json:
-    """Class scores, and the statistics of every attention layer.
+def analyze(photo: str, network: str = "", target: int = MOST_PROBABLE, size: int = 224) -> Json:
+    """Start here with a photo: class scores, and the statistics of every attention layer.
+
+    The keys of "layers" are the names that the tools layer, descriptors and compare_modules take.
+    "trained" says whether the network has learnt anything.
 
     Args:
-        photo: an image file.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
+            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
         size: side of a square with as many pixels as the network is to see, 96 to 448.
     """
-    view = _view(photo, network, target, size)
+    view = checked_view(photo, network, target, size)
     probabilities = view.analysis.probabilities[0]
     best = probabilities.topk(min(5, len(probabilities)))
     return {
@@ -75,25 +83,29 @@ def analyze(
 
 
 def layer(
-    photo: gr.FileData,
+    photo: str,
     layer: str,
     network: str = "",
     target: int = MOST_PROBABLE,
     size: int = 224,
     channel: int = -1,
 ) -> Json:
-    """The maps of one layer, their factors, and Grad-CAM there.
+    """The attention maps of one layer, cell by cell, their factors, and Grad-CAM there.
+
+    Call analyze before, for the names of layers; late layers have small maps (7 x 7), early ones
+    large ones (56 x 56).
 
     Args:
-        photo: an image file.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
+            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
         size: side of a square with as many pixels as the network is to see, 96 to 448.
         channel: whose maps; -1 for the mean over channels.
     """
-    view = _view(photo, network, target, size)
-    trace = _layer(view, layer).trace
+    view = checked_view(photo, network, target, size)
+    trace = layer_of(view, layer).trace
     full = named_maps(trace)
     channels = full["combined"].shape[1]
     _check_range("channel", channel, -1, channels - 1)
@@ -110,21 +122,24 @@ def layer(
             for name, value in full.items()
         },
         "factors": factors,
-        "gradcam": _list(_layer(view, layer).gradcam),
+        "gradcam": _list(layer_of(view, layer).gradcam),
     }
 
 
-def descriptors(photo: gr.FileData, layer: str, network: str = "", size: int = 224) -> Json:
+def descriptors(photo: str, layer: str, network: str = "", size: int = 224) -> Json:
     """X_ch, X_cw, X_hw, those of the residual by Eqn 12-14, and those pooled exactly.
 
+    Large: up to 100,000 numbers. For the relative errors alone, call analyze.
+
     Args:
-        photo: an image file.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
+            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: the label of a DRTAM network; the default network if empty.
         size: side of a square with as many pixels as the network is to see, 96 to 448.
     """
-    view = _view(photo, network, MOST_PROBABLE, size)
-    found = _layer(view, layer)
+    view = checked_view(photo, network, MOST_PROBABLE, size)
+    found = layer_of(view, layer)
     if not isinstance(found.trace, DRTAMTrace) or found.residual is None:
         raise gr.Error(f"{view.label} has no descriptors: only DRTAM does.")
     kinds = {
@@ -143,7 +158,7 @@ def descriptors(photo: gr.FileData, layer: str, network: str = "", size: int = 2
 
 
 def compare_modules(
-    photo: gr.FileData,
+    photo: str,
     layer: str,
     network: str = "",
     target: int = MOST_PROBABLE,
@@ -151,17 +166,20 @@ def compare_modules(
 ) -> Json:
     """The map and Grad-CAM of DRTAM, CBAM and CA at one layer, and their rank correlations.
 
+    Call analyze before, for the names of layers.
+
     Args:
-        photo: an image file.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
+            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
         size: side of a square with as many pixels as the network is to see, 96 to 448.
     """
-    view = _view(photo, network, target, size)
-    _layer(view, layer)
+    view = checked_view(photo, network, target, size)
+    layer_of(view, layer)
     label = network or next(iter(catalogue()))
-    _, found = compare.contenders(_photo(photo), label, size, target, layer)
+    _, found = compare.contenders(photo_of(photo), label, size, target, layer)
     names, table = compare.correlations(found)
     return {
         "networks": {
@@ -178,7 +196,7 @@ def compare_modules(
 
 
 def variant(
-    photo: gr.FileData,
+    photo: str,
     backbone: str = "resnet50",
     attention: str = "drtam",
     s: int = 3,
@@ -191,7 +209,8 @@ def variant(
     """An untrained variant: its cost, and its maps for a photo.
 
     Args:
-        photo: an image file.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
+            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
         backbone: resnet18, resnet34, resnet50, resnet101, resnet152, mobilenet_v2,
             mobilenet_v2_075, mobilenet_v2_050, maskrcnn_resnet18, maskrcnn_resnet50,
             maskrcnn_resnet101, fcn_resnet50 or fcn_resnet101.
@@ -218,7 +237,7 @@ def variant(
         row = find_row(source.spec)
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
-    view = explain(_photo(photo), source, size, None)
+    view = explain(photo_of(photo), source, size, None)
     counted, side = cost(source)
     return {
         **_about(view),
@@ -232,23 +251,14 @@ def variant(
     }
 
 
-def _photo(file: Any) -> Photo:
-    if not is_file_obj_with_meta(file):  # Gradio has checked the paths of those that have it
-        raise gr.Error("photo must be an uploaded file: what gradio_client's handle_file gives")
-    try:
-        return Photo.open(file["path"])
-    except PhotoError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-
-
-def _view(photo: gr.FileData, network: str, target: int, size: int) -> View:
+def checked_view(photo: Any, network: str, target: int, size: int) -> View:
     label = network or next(iter(catalogue()))
     _check_range("size", size, *SIZES)
     _check_range("target", target, MOST_PROBABLE, len(load(source_of(label)).classes) - 1)
-    return view_of(_photo(photo), label, size, target)
+    return view_of(photo_of(photo), label, size, target)
 
 
-def _layer(view: View, name: str) -> LayerAnalysis:
+def layer_of(view: View, name: str) -> LayerAnalysis:
     if name not in view.analysis.layers:
         raise gr.Error(f"layer must be one of {', '.join(view.analysis.layers)}, not {name!r}")
     return view.analysis.layers[name]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import BinaryIO
 
 from PIL import Image
 from torch import Tensor
@@ -26,7 +27,7 @@ class Photo:
 
     Attributes:
         image: upright, RGB.
-        path: where it was read from.
+        path: where it was read from; empty for bytes.
         digest: of the pixels.
     """
 
@@ -35,15 +36,15 @@ class Photo:
     digest: bytes
 
     @classmethod
-    def open(cls, path: str) -> Photo:
-        """Decode a file.
+    def open(cls, source: str | BinaryIO) -> Photo:
+        """Decode a file, from its path or its bytes.
 
         Raises:
             PhotoError: see ``load_photo``.
         """
-        image = load_photo(path, MAX_SIDE)
+        image = load_photo(source, MAX_SIDE)
         digest = hashlib.sha256(image.tobytes() + repr(image.size).encode()).digest()
-        return cls(image, path, digest)
+        return cls(image, source if isinstance(source, str) else "", digest)
 
 
 @dataclass(frozen=True)

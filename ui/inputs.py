@@ -6,31 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.media import get_image
 
 from drtam.explain import PhotoError
-from ui import checkpoints
+from ui import checkpoints, links, take_away
 from ui.compute import SIZES, Photo, View
+from ui.examples import EXAMPLES, example
 from ui.networks import Opened, catalogue, cost, device_name, spec_of
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
-EXAMPLES = {  # photos that the gradio package carries
-    "a lion": "lion.jpg",
-    "a cheetah": "cheetah1.jpg",
-    "a tower": "tower.jpg",
-    "a bus": "bus.png",
-}
 DEFAULT_SIZE = 224
 SCORES = {  # what the class scores of a network are, by its kind
     "maskrcnn": "\n\nThe score of a class is that of its best box.",
     "fcn": "\n\nThe score of a class is its mean probability over the photo.",
 }
-
-
-def example(file: str) -> str:
-    """The path of one of gradio's photos."""
-    return str(Path(get_image(file)))
 
 
 def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
@@ -77,33 +66,39 @@ def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
     )
     gr.HTML(OPACITY_SLIDER)
     status = gr.Markdown(elem_id="status")
+    with gr.Accordion("Take it away", open=False, elem_id="taking"):
+        links.build(session)
+        take_away.build(session)
     return session, photo, status, opened
 
 
 def connect(
-    demo: gr.Blocks,
     session: Session,
     photo: gr.Image,
     status: gr.Markdown,
     network_opened: list[Any],
+    restored: Any,
 ) -> None:
-    """Analyse whenever an input changes, and once when the page opens."""
-    opened = gr.on(
-        [demo.load, photo.change],
-        open_photo,
-        photo,
-        session.photo,
-        preprocess=False,  # gr.Image would decode the file itself, without kind words
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    opened.failure(
-        lambda shown: shown.path if shown is not None and Path(shown.path).exists() else None,
-        session.photo,
-        photo,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    """Analyse whenever an input changes, and once when the page has restored its link."""
+    opened = [
+        event(
+            open_photo,
+            photo,
+            session.photo,
+            preprocess=False,  # gr.Image would decode the file itself, without kind words
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        for event in (restored.then, photo.change)
+    ]
+    for event in opened:
+        event.failure(
+            lambda shown: shown.path if shown is not None and Path(shown.path).exists() else None,
+            session.photo,
+            photo,
+            show_progress="hidden",
+            api_visibility="private",
+        )
     how: dict[str, Any] = {
         "inputs": [
             session.photo,
@@ -120,9 +115,9 @@ def connect(
         "trigger_mode": "always_last",
         "api_visibility": "private",
     }
-    for follow in (opened.success, *network_opened):
+    for follow in (*(event.success for event in opened), *network_opened):
         follow(analyse, **how)
-    gr.on([session.network.input, session.target.input, session.size.input], analyse, **how)
+    gr.on([session.network.select, session.target.select, session.size.input], analyse, **how)
     session.layer.input(
         lambda revision: revision + 1,
         session.revision,

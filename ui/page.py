@@ -11,6 +11,7 @@ from ui import (
     descriptors,
     inputs,
     layer,
+    links,
     overview,
     paper,
     side_by_side,
@@ -42,7 +43,8 @@ def build() -> gr.Blocks:
                     tab.build(session)
                 controls, variant_chosen = variants.build(session)
                 paper.build(session, tabs, controls)
-        inputs.connect(demo, session, photo, status, [*network_opened, variant_chosen])
+        restored = links.connect(demo, session, photo, tabs)
+        inputs.connect(session, photo, status, [*network_opened, variant_chosen], restored)
         api.build()
         what_if_api.build()
     return demo

@@ -6,9 +6,10 @@ import gradio as gr
 import torch
 from gradio.events import api
 
-from ui.api import Json, _layer, _photo, _view
+from ui.api import Json, checked_view, layer_of
 from ui.interventions import MADE_FOR, MOST_GAIN, Asked, report, run
 from ui.networks import catalogue, spec_of
+from ui.photo_argument import photo_of
 from ui.session import MOST_PROBABLE, source_of
 
 MOST_CELLS = 256  # along a side of the region
@@ -20,7 +21,7 @@ def build() -> None:
 
 
 def what_if(
-    photo: gr.FileData,
+    photo: str,
     changes: list[str],
     layers: list[str] | None = None,
     network: str = "",
@@ -34,7 +35,8 @@ def what_if(
     """Class scores before and after changes of the attention, and what each layer does alone.
 
     Args:
-        photo: an image file.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
+            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
         changes: any of off (A = 1), off_initial, off_complement, exact_residual, and flat_c,
             flat_h, flat_w with _initial or _complement (the factor replaced by its mean);
             flat_c alone for CBAM, flat_h and flat_w alone for CA. May be empty with a region.
@@ -48,13 +50,13 @@ def what_if(
         on_photo: whether the region is painted on the photo, not on the layers' maps.
         channels_of: the layer whose channels are ranked; the last one if empty.
     """
-    view = _view(photo, network, target, size)
+    view = checked_view(photo, network, target, size)
     source = source_of(network or next(iter(catalogue())))
     for name in layers or ():
-        _layer(view, name)
+        layer_of(view, name)
     names = list(view.analysis.layers)
     layer = channels_of or names[-1]
-    _layer(view, layer)
+    layer_of(view, layer)
     offered = MADE_FOR[str(spec_of(source).attention)]
     for change in changes:
         if change not in offered:
@@ -65,7 +67,7 @@ def what_if(
         raise gr.Error(f"gain must be from 0 to {MOST_GAIN:g}, not {gain!r}")
     mask = None if not region else _mask(region)
     asked = Asked(tuple(changes), tuple(layers or names), mask, gain, on_photo)
-    found = run(_photo(photo), source, size, view, asked, layer)
+    found = run(photo_of(photo), source, size, view, asked, layer)
     return report(found)
 
 

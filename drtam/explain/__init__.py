@@ -10,6 +10,7 @@ from drtam.explain.ablation import (
 from drtam.explain.analysis import Analysis, LayerAnalysis, analyze, named_maps
 from drtam.explain.changed import intervening
 from drtam.explain.correlation import difference, rank_correlation
+from drtam.explain.export import arrays, npz, of_image
 from drtam.explain.interventions import (
     ExactResidual,
     Flat,
@@ -48,6 +49,7 @@ __all__ = [
     "Strip",
     "ablate",
     "analyze",
+    "arrays",
     "channel_effects",
     "class_scores",
     "difference",
@@ -56,6 +58,8 @@ __all__ = [
     "layer_effects",
     "load_photo",
     "named_maps",
+    "npz",
+    "of_image",
     "prepare",
     "rank_correlation",
 ]

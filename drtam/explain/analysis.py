@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from typing import Any, TypeVar
 
 import torch
@@ -66,6 +67,20 @@ class Analysis:
             for name, layer in self.layers.items()
         }
         return map_tensors(dataclasses.replace(self, layers=layers), Tensor.cpu)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what the combined map of each layer comes to, for the first image."""
+        rows = []
+        for name, layer in self.layers.items():
+            shape = "×".join(map(str, layer.trace.attention().shape[1:]))
+            numbers = layer.statistics["combined"]
+            cells = [shape, f"{float(numbers.mean[0]):.4f}", f"{float(numbers.spread[0]):.4f}"]
+            rows.append(f"<tr><th>{escape(name)}</th><td>{'</td><td>'.join(cells)}</td></tr>")
+        return (
+            f"<p>{len(self.target)} image(s), target class {self.target.tolist()}</p>"
+            "<table><tr><th>layer</th><th>C×H×W</th><th>mean of A</th><th>spread of A</th></tr>"
+            f"{''.join(rows)}</table>"
+        )
 
 
 def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None) -> Analysis:

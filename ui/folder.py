@@ -1,0 +1,121 @@
+"""Folders of photos, and the folders of results that belong to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from viz.report import Result
+from viz.report_files import files
+from viz.report_page import report_html
+from viz.static import PLOTLY_JS
+
+PHOTOS = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+CHUNK = 4  # batches whose photos are decoded at once and sorted by size
+SCRIPT = "plotly.min.js"  # once for all photos
+
+
+class FolderError(ValueError):
+    """Photos or folders with which the work cannot start; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photo and the folder of its results, which is there when it is whole."""
+
+    photo: Path
+    out: Path
+    name: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there are results."""
+        return (self.out / self.name).is_dir()
+
+    def write(self, result: Result, *, charts_as_pictures: bool) -> None:
+        """Write all results, or, if killed, none."""
+        folder = self.out / self.name
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        up = "../" * len(self.name.parts)
+        content = files(
+            result, plotly_js=f"../{up}{SCRIPT}", charts_as_pictures=charts_as_pictures
+        )
+        for name, data in content:
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_bytes(data)
+        (partial / "report.html").write_text(report_html(result, plotly_js=f"{up}{SCRIPT}"))
+        partial.rename(folder)
+
+
+def jobs(photos: Sequence[Path], out: Path) -> list[Job]:
+    """The photos that are named, and those in folders that are named.
+
+    Raises:
+        FolderError: a photo or folder is missing, there is none, or two have one name.
+    """
+    found: dict[Path, Job] = {}
+    for given in photos:
+        if not given.exists():
+            raise FolderError(f"there is no {given}")
+        for photo in _inside(given, out) if given.is_dir() else [given]:
+            name = photo.relative_to(given if given.is_dir() else given.parent)
+            if name in found and found[name].photo.resolve() != photo.resolve():
+                raise FolderError(
+                    f"{found[name].photo} and {photo} would both go to {out / name}: name the "
+                    "folder above both instead"
+                )
+            found[name] = Job(photo, out, name)
+    if not found:
+        raise FolderError(f"there are no photos: {', '.join(sorted(PHOTOS))} are looked for")
+    return [found[name] for name in sorted(found)]
+
+
+def _inside(folder: Path, out: Path) -> list[Path]:
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PHOTOS
+        and path.is_file()
+        and not path.resolve().is_relative_to(out.resolve())
+    ]
+
+
+def chunks(found: list[Job], batch: int) -> list[list[Job]]:
+    """The same chunks for the same photos, however many processes share them."""
+    step = CHUNK * batch
+    return [found[i : i + step] for i in range(0, len(found), step)]
+
+
+def prepare(out: Path, settings: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
+    """Make the folder of results ready; all processes may do so at once.
+
+    Raises:
+        FolderError: it holds results of other settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    run, asked = out / "run.json", json.loads(json.dumps(settings))
+    if run.exists():
+        before = json.loads(run.read_text())
+        if any(before.get(key) != value for key, value in asked.items()):
+            raise FolderError(
+                f"{out} holds results of another network or other settings, see {run}: choose "
+                "another folder"
+            )
+        return
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    _replace(out / SCRIPT, PLOTLY_JS.read_bytes())
+    _replace(run, json.dumps({**asked, "started": started, **machine}, indent=2).encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    partial.write_bytes(content)
+    os.replace(partial, path)

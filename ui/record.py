@@ -1,0 +1,87 @@
+"""What was done with a photo: what stands in every report, and the result it stands in."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ui.compute import Photo, View
+from ui.networks import Source, Untrained, device_name, load
+from viz.report import Result
+
+PACKAGES = ("drtam", "torch", "torchvision", "numpy", "pillow", "plotly")
+
+
+def result_of(photo: Photo, view: View, source: Source, asked: dict[str, Any]) -> Result:
+    """An explained photo with its record.
+
+    Args:
+        photo: decoded.
+        view: of it.
+        source: of the network.
+        asked: more lines of the record, such as the date.
+    """
+    explained = int(view.analysis.target[0])
+    record = {
+        "trained": view.trained,
+        "network": network_record(source),
+        "photo": photo_record(photo, view),
+        "target": {"class": explained, "name": view.classes[explained]},
+        **asked,
+    }
+    return Result(
+        photo.image, view.pixels, view.analysis, view.classes, view.label, view.trained, record
+    )
+
+
+def photo_record(photo: Photo, view: View) -> dict[str, Any]:
+    """Which photo it was, and how much of it the network saw."""
+    return {
+        "sha256_of_pixels": photo.digest.hex(),
+        "size": list(photo.image.size),
+        "seen_at": list(view.pixels.size),
+    }
+
+
+def network_record(source: Source) -> dict[str, Any]:
+    """What network it was, with which weights."""
+    network = load(source)
+    weights: dict[str, Any] = (
+        {"untrained": True, "seed": source.seed}
+        if isinstance(source, Untrained)
+        else {"file": source.path.name, "sha256": sha256(source.path)}
+    )
+    return {
+        "label": source.label,
+        "spec": asdict(network.spec),
+        "weights": weights,
+        "mean": list(network.mean),
+        "std": list(network.std),
+    }
+
+
+def machine_record() -> dict[str, Any]:
+    """The versions and the device."""
+    return {
+        "device": device_name(),
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
+    }
+
+
+@lru_cache(maxsize=64)
+def sha256(path: Path) -> str:
+    """Of a checkpoint."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "checkout"
