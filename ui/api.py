@@ -252,6 +252,7 @@ def variant(
 
 
 def checked_view(photo: Any, network: str, target: int, size: int) -> View:
+    """The analysis that arguments of a program ask for; ``gr.Error`` says which one is wrong."""
     label = network or next(iter(catalogue()))
     _check_range("size", size, *SIZES)
     _check_range("target", target, MOST_PROBABLE, len(load(source_of(label)).classes) - 1)
@@ -259,6 +260,7 @@ def checked_view(photo: Any, network: str, target: int, size: int) -> View:
 
 
 def layer_of(view: View, name: str) -> LayerAnalysis:
+    """The layer of that name; ``gr.Error`` lists those that there are."""
     if name not in view.analysis.layers:
         raise gr.Error(f"layer must be one of {', '.join(view.analysis.layers)}, not {name!r}")
     return view.analysis.layers[name]
