@@ -20,7 +20,10 @@ from models.complexity import complexity
 
 LION = get_image("lion.jpg")
 SIZE = 128
-ENDPOINTS = {"analyze", "compare_modules", "descriptors", "layer", "networks", "variant"}
+ENDPOINTS = {
+    *("analyze", "compare_modules", "descriptors", "faithfulness", "layer", "networks"),
+    "variant",
+}
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from PIL import Image
 from torchvision.models.detection import MaskRCNN
 
-from drtam.explain import Analysis, LayerAnalysis, analyze, load_photo, prepare
+from drtam.explain import (
+    Analysis,
+    Faithfulness,
+    LayerAnalysis,
+    analyze,
+    faithfulness,
+    load_photo,
+    prepare,
+)
 from ui.networks import DEVICE, Source, load
 
 MAX_SIDE = 1024  # of the copy that a session keeps: 3 MB at most for a square photo
@@ -93,3 +102,24 @@ def explain(photo: Photo, source: Source, size: int, target: int | None) -> View
             network.model.transform.min_size = (min(prepared.pixels.size),)
         analysis = analyze(network.model, prepared.tensor.to(DEVICE), target).compact()
     return View(prepared.pixels, analysis, network.classes, source.label, network.trained)
+
+
+def judge(
+    photo: Photo,
+    source: Source,
+    size: int,
+    layer: str,
+    target: int,
+    steps: int,
+    progress: Callable[[float, str], None],
+) -> Faithfulness:
+    """Whether the maps of a layer tell the truth; see ``faithfulness``.
+
+    Raises:
+        ValueError: the network is a detector.
+    """
+    with _one_at_a_time:
+        network = load(source)
+        prepared = prepare(photo.image, size, network.mean, network.std)
+        image = prepared.tensor.to(DEVICE)
+        return faithfulness(network.model, image, layer, target, steps=steps, progress=progress)

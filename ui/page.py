@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ui import api, compare, descriptors, inputs, layer, overview, paper, variants
+from ui import (
+    api,
+    compare,
+    descriptors,
+    faithfulness,
+    faithfulness_api,
+    inputs,
+    layer,
+    overview,
+    paper,
+    variants,
+)
 
 HEADER = """
 # DRTAM Lens
@@ -25,9 +36,10 @@ def build() -> gr.Blocks:
             with gr.Column(scale=1, min_width=300, elem_id="inputs"):
                 session, photo, status, network_opened = inputs.build()
             with gr.Column(scale=4, min_width=320), gr.Tabs() as tabs:
-                for tab in (overview, layer, descriptors, compare):
+                for tab in (overview, layer, descriptors, compare, faithfulness):
                     tab.build(session)
                 paper.build(session, tabs, variants.build(session))
         inputs.connect(demo, session, photo, status, network_opened)
         api.build()
+        faithfulness_api.build()
     return demo

@@ -59,7 +59,7 @@ def faithfulness(
     layer: str,
     target: int | None = None,
     *,
-    steps: int = 8,
+    steps: int = 6,
     draws: int = 3,
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,

@@ -41,7 +41,7 @@ class Curves:
 
 
 def deletion(
-    model: nn.Module, image: Tensor, maps: Tensor, target: int, *, steps: int = 8, seed: int = 0
+    model: nn.Module, image: Tensor, maps: Tensor, target: int, *, steps: int = 6, seed: int = 0
 ) -> Curves:
     """The probability while the most important pixels take on the photo's mean colour.
 
@@ -64,7 +64,7 @@ def deletion(
 
 
 def insertion(
-    model: nn.Module, image: Tensor, maps: Tensor, target: int, *, steps: int = 8, seed: int = 0
+    model: nn.Module, image: Tensor, maps: Tensor, target: int, *, steps: int = 6, seed: int = 0
 ) -> Curves:
     """The probability while the most important pixels of a blurred photo become sharp.
 
@@ -77,7 +77,7 @@ def insertion(
 
 
 def road(
-    model: nn.Module, image: Tensor, maps: Tensor, target: int, *, steps: int = 4, seed: int = 0
+    model: nn.Module, image: Tensor, maps: Tensor, target: int, *, steps: int = 3, seed: int = 0
 ) -> Curves:
     """How much more of the probability is left without the least than the most important pixels.
 
