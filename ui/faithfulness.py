@@ -171,9 +171,11 @@ def report_of(layer: str, results: Judged) -> str:
     for kind, (view, result) in results.items():
         label = " · ".join([ATTENTION_NAMES[kind], *view.note.split()])
         for name, *numbers in rows_of(result):
-            cells = ["–" if math.isnan(v) else f"{v:.4f}" for v in numbers]
+            cells = ["–" if math.isnan(v) else f"{round(v, 4) + 0:.4f}" for v in numbers]
             lines.append(f"| {label} | {STYLES[name].label} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "– where a map is the same everywhere and ranks nothing."])
+    if any("–" in line for line in lines):
+        lines += ["", "– where a map is the same everywhere and ranks nothing."]
+    return "\n".join(lines)
 
 
 def rows_of(result: Faithfulness) -> list[tuple[Any, ...]]:

@@ -58,7 +58,7 @@ def curves_figure(
             figure.add_trace(line, row=1, col=column)
             legend.add(name)
     figure.update_xaxes(title=across, tickformat=".0%", range=[-0.03, 1.03])
-    figure.update_yaxes(rangemode="tozero")
+    figure.update_yaxes(rangemode="tozero", exponentformat="e")
     figure.update_yaxes(title=up, col=1)
     finish(figure, title, height=420)
     return figure.update_layout(
