@@ -197,9 +197,9 @@ def test_shuffled_weights_change_grad_cam_but_no_map_that_ignores_them(lion_tens
         return torch.stack((layer_maps(model, lion_tensor, "layer1.1", 3)["gradcam"][0], fixed))
 
     before = copy.deepcopy(network.state_dict())
-    found = torch.stack([randomised(explain, network, seed=seed) for seed in range(4)])
+    found = torch.stack([randomised(explain, network, seed=seed) for seed in range(3)])
     assert found[:, 0].mean().abs() < 0.5
-    assert found[:, 1].tolist() == pytest.approx([1.0] * 4)
+    assert found[:, 1].tolist() == pytest.approx([1.0] * 3)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     other = shuffled(network, 0).state_dict()
     for name, parameter in network.named_parameters():
@@ -212,7 +212,7 @@ def test_all_maps_of_a_layer_are_judged_and_the_network_is_left_alone(attention,
     network = build_model("resnet18", attention, num_classes=10, seed=0).train()
     before, stages = copy.deepcopy(network.state_dict()), []
     found = faithfulness(
-        network, lion_tensor, "layer4.1", steps=4, progress=lambda *stage: stages.append(stage)
+        network, lion_tensor, "layer4.1", steps=3, progress=lambda *stage: stages.append(stage)
     )
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -230,7 +230,7 @@ def test_all_maps_of_a_layer_are_judged_and_the_network_is_left_alone(attention,
     assert found.sensitivity[-2:].tolist() == [0, 0]
     assert found.randomised[-2:].tolist() == [1, 1]
     assert len(stages) == 6
-    alone = deletion(network, lion_tensor, found.maps[:1], found.target, steps=4)
+    alone = deletion(network, lion_tensor, found.maps[:1], found.target, steps=3)
     torch.testing.assert_close(alone.probabilities, found.deletion.probabilities[:1])
 
 
