@@ -24,6 +24,7 @@ ENDPOINTS = {
     "analyze",
     "compare_modules",
     "descriptors",
+    "faithfulness",
     "layer",
     "networks",
     "variant",

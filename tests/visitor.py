@@ -19,9 +19,10 @@ CHROMIUM = [
 ]
 HARMLESS = ("svelte-i18n", "Method not implemented")  # Gradio's own
 SCREENSHOTS = ROOT / "screenshots"
+TRUTH = "Do maps tell the truth?"
 TABS = (
     *("Overview", "How it works", "Layer", "Descriptors", "Compare", "A and B"),
-    *("What if", "Variants", "Paper"),
+    *("What if", TRUTH, "Variants", "Paper"),
 )
 SECONDS = 60_000
 expect.set_options(timeout=SECONDS)  # a busy machine is no failure

@@ -55,7 +55,7 @@ def analyze(photo: str, network: str = "", target: int = MOST_PROBABLE, size: in
     probabilities = view.analysis.probabilities[0]
     best = probabilities.topk(min(5, len(probabilities)))
     return {
-        **_about(view),
+        **about(view),
         "target": int(view.analysis.target[0]),
         "top": [
             {"class": k, "name": view.classes[k], "probability": p}
@@ -108,7 +108,7 @@ def layer(
     trace = layer_of(view, layer).trace
     full = named_maps(trace)
     channels = full["combined"].shape[1]
-    _check_range("channel", channel, -1, channels - 1)
+    check_range("channel", channel, -1, channels - 1)
     factors = None
     if isinstance(trace, DRTAMTrace):
         factors = {
@@ -116,7 +116,7 @@ def layer(
             for name, f in (("initial", trace.initial), ("complement", trace.complement))
         }
     return {
-        **_about(view),
+        **about(view),
         "maps": {
             name: _list(value.mean(1) if channel < 0 else value[:, channel])
             for name, value in full.items()
@@ -148,7 +148,7 @@ def descriptors(photo: str, layer: str, network: str = "", size: int = 224) -> J
         "exact_residual": found.residual.exact,
     }
     return {
-        **_about(view),
+        **about(view),
         **{
             name: {"ch": _list(d.ch), "cw": _list(d.cw), "hw": _list(d.hw)}
             for name, d in kinds.items()
@@ -184,7 +184,7 @@ def compare_modules(
     return {
         "networks": {
             kind: {
-                **_about(theirs),
+                **about(theirs),
                 "map": _list(result.trace.spatial()),
                 "gradcam": _list(result.gradcam),
             }
@@ -231,7 +231,7 @@ def variant(
             raise gr.Error(f"{argument} must be one of {', '.join(choices)}, not {choice!r}")
     limits = (("s", s, 1, 16), ("n", n, 1, 64), ("r", r, 1, 128), ("seed", seed, 0, 99))
     for name, value, low, high in (*limits, ("size", size, *SIZES)):
-        _check_range(name, value, low, high)
+        check_range(name, value, low, high)
     source = Untrained(backbone, attention, s, n, r, seed, placement)  # type: ignore[arg-type]
     try:
         row = find_row(source.spec)
@@ -240,7 +240,7 @@ def variant(
     view = explain(photo_of(photo), source, size, None)
     counted, side = cost(source)
     return {
-        **_about(view),
+        **about(view),
         "params": counted.params,
         "gflops": counted.gflops,
         "gflops_at": [side, side],
@@ -254,8 +254,8 @@ def variant(
 def checked_view(photo: Any, network: str, target: int, size: int) -> View:
     """The analysis that arguments of a program ask for; ``gr.Error`` says which one is wrong."""
     label = network or next(iter(catalogue()))
-    _check_range("size", size, *SIZES)
-    _check_range("target", target, MOST_PROBABLE, len(load(source_of(label)).classes) - 1)
+    check_range("size", size, *SIZES)
+    check_range("target", target, MOST_PROBABLE, len(load(source_of(label)).classes) - 1)
     return view_of(photo_of(photo), label, size, target)
 
 
@@ -266,12 +266,14 @@ def layer_of(view: View, name: str) -> LayerAnalysis:
     return view.analysis.layers[name]
 
 
-def _check_range(name: str, value: int, low: int, high: int) -> None:
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """Refuse what is no whole number in [low, high]."""
     if type(value) is not int or not low <= value <= high:
         raise gr.Error(f"{name} must be a whole number from {low} to {high}, not {value!r}")
 
 
-def _about(view: View) -> Json:
+def about(view: View) -> Json:
+    """Which network answers, and what it saw."""
     return {"network": view.label, "trained": view.trained, "saw": list(view.pixels.size)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +14,15 @@ from PIL import Image
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
-from drtam.explain import Analysis, LayerAnalysis, analyze, load_photo, prepare
+from drtam.explain import (
+    Analysis,
+    Faithfulness,
+    LayerAnalysis,
+    analyze,
+    faithfulness,
+    load_photo,
+    prepare,
+)
 from ui.networks import DEVICE, Network, Source, load
 
 MAX_SIDE = 1024  # of the copy that a session keeps: 3 MB at most for a square photo
@@ -106,3 +114,21 @@ def running(
         if isinstance(network.model, MaskRCNN):  # or else it scales the photo itself
             network.model.transform.min_size = (min(prepared.pixels.size),)
         yield network, prepared.pixels, prepared.tensor.to(DEVICE)
+
+
+def judge(
+    photo: Photo,
+    source: Source,
+    size: int,
+    layer: str,
+    target: int,
+    steps: int,
+    progress: Callable[[float, str], None],
+) -> Faithfulness:
+    """Whether the maps of a layer tell the truth; see ``faithfulness``.
+
+    Raises:
+        ValueError: the network is a detector.
+    """
+    with running(photo, source, size) as (network, _, image):
+        return faithfulness(network.model, image, layer, target, steps=steps, progress=progress)

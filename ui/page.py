@@ -9,6 +9,8 @@ from ui import (
     api,
     compare,
     descriptors,
+    faithfulness,
+    faithfulness_api,
     inputs,
     layer,
     links,
@@ -18,6 +20,11 @@ from ui import (
     variants,
     what_if,
     what_if_api,
+)
+
+TABS = (
+    *(overview, algebra, layer, descriptors, compare, side_by_side),
+    *(what_if, faithfulness),
 )
 
 HEADER = """
@@ -39,7 +46,7 @@ def build() -> gr.Blocks:
             with gr.Column(scale=1, min_width=300, elem_id="inputs"):
                 session, photo, status, network_opened = inputs.build()
             with gr.Column(scale=4, min_width=320), gr.Tabs() as tabs:
-                for tab in (overview, algebra, layer, descriptors, compare, side_by_side, what_if):
+                for tab in TABS:
                     tab.build(session)
                 controls, variant_chosen = variants.build(session)
                 paper.build(session, tabs, controls)
@@ -47,4 +54,5 @@ def build() -> gr.Blocks:
         inputs.connect(session, photo, status, [*network_opened, variant_chosen], restored)
         api.build()
         what_if_api.build()
+        faithfulness_api.build()
     return demo

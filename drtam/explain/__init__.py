@@ -11,6 +11,9 @@ from drtam.explain.analysis import Analysis, LayerAnalysis, analyze, named_maps
 from drtam.explain.changed import intervening
 from drtam.explain.correlation import difference, rank_correlation
 from drtam.explain.export import arrays, npz, of_image
+from drtam.explain.faithfulness import Faithfulness, faithfulness
+from drtam.explain.faithfulness_curves import Curves, deletion, insertion, road
+from drtam.explain.faithfulness_stability import randomised, sensitivity
 from drtam.explain.interventions import (
     ExactResidual,
     Flat,
@@ -31,9 +34,11 @@ __all__ = [
     "Analysis",
     "ChannelEffects",
     "ClassScores",
+    "Curves",
     "DRTAMSteps",
     "Embedding",
     "ExactResidual",
+    "Faithfulness",
     "Flat",
     "Intervention",
     "LayerAnalysis",
@@ -52,8 +57,11 @@ __all__ = [
     "arrays",
     "channel_effects",
     "class_scores",
+    "deletion",
     "difference",
     "drtam_steps",
+    "faithfulness",
+    "insertion",
     "intervening",
     "layer_effects",
     "load_photo",
@@ -61,5 +69,8 @@ __all__ = [
     "npz",
     "of_image",
     "prepare",
+    "randomised",
     "rank_correlation",
+    "road",
+    "sensitivity",
 ]

@@ -1,0 +1,186 @@
+"""Whether the maps of checkpoints tell the truth, over many photos, with confidence intervals.
+
+Example:
+    python -m experiments.faithfulness runs/drtam/model.safetensors runs/cbam/model.safetensors \\
+        --data tiny-imagenet-200 --photos 200 --out results
+
+Deletion (lower is better), insertion and ROAD (higher), sensitivity to slight noise (lower) and
+rank correlation with the map of shuffled weights (nearer to 0), for the network's own best class
+of each photo. Writes faithfulness.json and faithfulness.md into the folder given with --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import bootstrap
+from torch import Tensor
+from tqdm import tqdm
+
+from drtam.checks import check_range
+from drtam.explain import Faithfulness, faithfulness
+from experiments.accuracy import batches
+from experiments.localisation import first
+from experiments.machine import machine
+from experiments.photos import Photos, open_photos
+from models import attention_layers
+from models.checkpoints import Checkpoint, load_checkpoint
+
+METRICS = ("deletion", "insertion", "ROAD", "sensitivity", "shuffled weights")
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over photos.
+
+    Attributes:
+        mean: over the photos where the number exists.
+        low: of the 95 % bootstrap interval (percentiles).
+        high: likewise.
+        photos: how many those are.
+    """
+
+    mean: float
+    low: float
+    high: float
+    photos: int
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Of one checkpoint: by map, by metric; None where no photo gives a number."""
+
+    name: str
+    layer: str
+    maps: dict[str, dict[str, Interval | None]]
+
+
+def judge(
+    name: str,
+    checkpoint: Checkpoint,
+    photos: Photos,
+    layer: str | None,
+    steps: int,
+    device: torch.device,
+) -> Judgement:
+    """Judge all maps of one layer, by default the last, on every one of the photos.
+
+    Raises:
+        ValueError: the network has no attention, or not that layer, or is a detector.
+    """
+    model, about = checkpoint.model.to(device).eval(), checkpoint.description
+    layers = list(attention_layers(model))
+    if not layers:
+        raise ValueError(f"{name} has no attention module, hence no map to judge")
+    chosen = layer or layers[-1]
+    rows: list[Tensor] = []
+    names: tuple[str, ...] = ()
+    loader = batches(photos, about.input_size, about.mean, about.std, device, batch=1)
+    for part, image, _ in tqdm(loader, total=len(photos.labels), desc=f"{name} {chosen}"):
+        found = faithfulness(model, image, chosen, steps=steps, seed=part.start)
+        names = found.names
+        rows.append(numbers(found))
+    table = torch.stack(rows).numpy()  # (photos, maps, metrics)
+    maps = {
+        kind: {metric: interval(table[:, i, j]) for j, metric in enumerate(METRICS)}
+        for i, kind in enumerate(names)
+    }
+    return Judgement(name, chosen, maps)
+
+
+def numbers(found: Faithfulness) -> Tensor:
+    """(M, 5), in the order of ``METRICS``."""
+    areas = (found.deletion.area, found.insertion.area, found.road.area)
+    return torch.stack((*areas, found.sensitivity, found.randomised), 1)
+
+
+def interval(values: np.ndarray[tuple[int], np.dtype[np.floating]]) -> Interval | None:
+    """Mean and 95 % bootstrap interval of those that are finite; of a single one itself."""
+    known = values[np.isfinite(values)].astype(np.float64)
+    if not len(known):
+        return None
+    mean = float(known.mean())
+    if len(known) == 1:
+        return Interval(mean, mean, mean, 1)
+    found = bootstrap(
+        (known,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high), len(known))
+
+
+def about_machine() -> str:
+    """Machine and versions, scipy's among them."""
+    return f"{machine()}, scipy {version('scipy')}"
+
+
+def markdown(judged: Sequence[Judgement], photos: int, steps: int) -> str:
+    """The tables of a report."""
+    lines = [
+        f"Machine: {about_machine()}. {photos} photos, drawn with seed 0; {steps} steps; mean and "
+        f"95 % bootstrap interval ({RESAMPLES} resamples). Deletion, sensitivity: lower is "
+        "better; insertion, ROAD: higher; shuffled weights: nearer to 0.",
+    ]
+    for item in judged:
+        lines += ["", f"{item.name}, {item.layer}:", "", f"| map | {' | '.join(METRICS)} |"]
+        lines.append("|---" * (1 + len(METRICS)) + "|")
+        for kind, metrics in item.maps.items():
+            cells = [
+                "–" if v is None else f"{v.mean:.4f} [{v.low:.4f}, {v.high:.4f}]"
+                for v in metrics.values()
+            ]
+            lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.faithfulness",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoints", nargs="+", type=Path, help="files of experiments.train")
+    parser.add_argument("--data", required=True, help="as for experiments.train")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
+    parser.add_argument("--photo-size", type=int, default=64, help="side of the decoded photos")
+    parser.add_argument("--photos", type=int, default=200, help="how many, drawn at random")
+    parser.add_argument("--layer", help="such as layer4.1; the last one if none")
+    parser.add_argument("--steps", type=int, default=12, help="of the curves")
+    parser.add_argument("--out", type=Path, help="folder of the two reports")
+    options = parser.parse_args(arguments)
+    check_range("photos", options.photos, 1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    everything = open_photos(options.data, "val", options.photo_size, options.cache)
+    photos = first(everything, options.photos)
+    judged = []
+    for path in options.checkpoints:
+        name = path.parent.name if path.stem == "model" else path.stem
+        checkpoint = load_checkpoint(path, device)
+        judged.append(judge(name, checkpoint, photos, options.layer, options.steps, device))
+    report = markdown(judged, len(photos.labels), options.steps)
+    print(report)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "faithfulness.md").write_text(report)
+        content = {
+            "machine": about_machine(),
+            "photos": len(photos.labels),
+            "steps": options.steps,
+            "results": [asdict(item) for item in judged],
+        }
+        (options.out / "faithfulness.json").write_text(json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error

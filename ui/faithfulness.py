@@ -1,0 +1,190 @@
+"""Do maps tell the truth: deletion, insertion, ROAD, slight noise and shuffled weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from drtam.explain import Curves, Faithfulness
+from ui.compare import contenders
+from ui.compute import Photo, View, judge
+from ui.networks import ATTENTION_NAMES, rivals
+from ui.session import Session, source_of
+from viz.faithfulness import STYLES, curves_figure
+
+STEPS = (3, 24)  # what the page and the endpoint offer
+DEFAULT_STEPS = 6
+Judged = dict[str, tuple[View, Faithfulness]]  # by attention
+
+EXPLANATION = """
+A map can look convincing and still have nothing to do with the decision. Five tests of the maps
+at the chosen layer, each judged on its own network, beside two maps that know nothing of the
+photo: a **random** one, and a blob in the **centre**.
+
+- **Deletion**: the most important pixels turn grey first. A true map makes the probability of the
+  class fall at once: **the lower the area, the better**.
+- **Insertion**: the most important pixels of a blurred photo become sharp first. **The higher the
+  area, the better**.
+- **ROAD**: pixels are taken away and filled in from their neighbours, so that grey patches cannot
+  fool the network; drawn is what is left without the least important pixels minus what is left
+  without the most important ones. **The higher the area, the better**; a random map has about 0.
+- **Slight noise**: how much the map changes, relative to its own variation, when nobody would see
+  a change in the photo. **The lower, the better**; but a map that ignores the photo scores 0.
+- **Shuffled weights**: rank correlation of the map with the one of the same network after its
+  weights lost all that they learnt. **The nearer to 0, the better**: at 1 the map does not depend
+  on what the network knows.
+"""
+HINT = "Press **Test the maps**: a few hundred passes of three networks."
+UNTRAINED = """
+**Untrained: for a network with random weights these numbers say nothing about DRTAM, CBAM, CA or
+Grad-CAM.** It recognises nothing, so no map of it can be right or wrong; they show that the tests
+run, no more."""
+FIGURES = {
+    "deletion": ("Deletion: lower is better", "most important pixels removed", "probability"),
+    "insertion": ("Insertion: higher is better", "most important pixels shown", "probability"),
+    "road": ("ROAD: higher is better, random is about 0", "pixels imputed", "difference"),
+}
+HEADS = (
+    "network",
+    "map",
+    "deletion ↓",
+    "insertion ↑",
+    "ROAD ↑",
+    "slight noise ↓",
+    "shuffled weights → 0",
+)
+
+
+def build(session: Session) -> None:
+    """The tab and its events."""
+    with gr.Tab("Do maps tell the truth?"):
+        gr.Markdown(EXPLANATION)
+        with gr.Row(equal_height=True):
+            steps = gr.Slider(
+                *STEPS,
+                value=DEFAULT_STEPS,
+                step=1,
+                label="Steps of the curves (more are finer and take longer)",
+                elem_id="faithfulness-steps",
+            )
+            button = gr.Button("Test the maps", variant="primary", elem_id="faithfulness-run")
+        table = gr.Markdown(HINT, elem_id="faithfulness-table")
+        plots = [
+            gr.Plot(show_label=False, visible=False, elem_id=f"faithfulness-{name}")
+            for name in FIGURES
+        ]
+    button.click(
+        draw,
+        [*session.inputs, steps],
+        [table, *plots],
+        concurrency_id="model",
+        concurrency_limit=1,
+        show_progress_on=[table],
+        api_visibility="private",
+    )
+    session.revision.change(
+        lambda: [HINT, *(gr.Plot(None, visible=False) for _ in FIGURES)],
+        outputs=[table, *plots],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def judged(
+    photo: Photo,
+    network: str,
+    size: int,
+    target: int,
+    layer: str | None,
+    steps: int,
+    progress: gr.Progress,
+) -> tuple[str, Judged]:
+    """The layer's name, and by attention how the maps of each network fared.
+
+    Raises:
+        gr.Error: the network is a detector.
+    """
+    progress(0.0, desc="Analysing with DRTAM, CBAM and CA")
+    name, found = contenders(photo, network, size, target, layer)
+    sources = rivals(source_of(network))
+    results: Judged = {}
+    for kind, (view, _) in found.items():
+
+        def report(share: float, stage: str, kind: str = kind) -> None:
+            done = (len(results) + share) / len(found)
+            progress(done, desc=f"{ATTENTION_NAMES[kind]}: {stage}")
+
+        explained = int(view.analysis.target[0])
+        try:
+            result = judge(photo, sources[kind], int(size), name, explained, int(steps), report)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        results[kind] = (view, result)
+    return name, results
+
+
+def draw(
+    photo: Photo | None,
+    network: str,
+    size: int,
+    target: int,
+    layer: str | None,
+    steps: int,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
+) -> list[Any]:
+    """All numbers as a table, and one figure for each kind of curve."""
+    if photo is None:  # nothing was opened so far
+        return [gr.skip()] * (1 + len(FIGURES))
+    name, results = judged(photo, network, size, target, layer, steps, progress)
+    figures = [gr.Plot(figure_of(metric, name, results), visible=True) for metric in FIGURES]
+    return [report_of(name, results), *figures]
+
+
+def figure_of(metric: str, layer: str, results: Judged) -> go.Figure:
+    """The curves of one metric, a panel for each network."""
+    what, across, up = FIGURES[metric]
+    panels = {}
+    for kind, (view, result) in results.items():
+        curves: Curves = getattr(result, metric)
+        title = " · ".join([ATTENTION_NAMES[kind], *view.note.split()])
+        panels[title] = {
+            name: dataclasses.replace(curves, probabilities=curves.probabilities[i : i + 1])
+            for i, name in enumerate(result.names)
+        }
+    return curves_figure(panels, f"{what} · {layer}", across=across, up=up)
+
+
+def report_of(layer: str, results: Judged) -> str:
+    """What was judged, how far it can be trusted, and the table of all maps and metrics."""
+    lines = [f"Layer **{layer}** of"]
+    for view, result in results.values():
+        start = float(result.deletion.probabilities[0, 0])
+        lines.append(f"- {view.label}: {view.classes[result.target]} ({start:.2%})")
+    if not all(view.trained for view, _ in results.values()):
+        lines.append(UNTRAINED)
+    lines += ["", f"| {' | '.join(HEADS)} |", "|---|---|" + "--:|" * (len(HEADS) - 2)]
+    for kind, (view, result) in results.items():
+        label = " · ".join([ATTENTION_NAMES[kind], *view.note.split()])
+        for name, *numbers in rows_of(result):
+            cells = ["–" if math.isnan(v) else f"{round(v, 4) + 0:.4f}" for v in numbers]
+            lines.append(f"| {label} | {STYLES[name].label} | {' | '.join(cells)} |")
+    if any("–" in line for line in lines):
+        lines += ["", "– where a map is the same everywhere and ranks nothing."]
+    return "\n".join(lines)
+
+
+def rows_of(result: Faithfulness) -> list[tuple[Any, ...]]:
+    """For each map its name, three areas, sensitivity and correlation."""
+    columns = (
+        result.deletion.area,
+        result.insertion.area,
+        result.road.area,
+        result.sensitivity,
+        result.randomised,
+    )
+    return list(zip(result.names, *(column.tolist() for column in columns), strict=True))
