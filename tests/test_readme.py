@@ -10,10 +10,9 @@ from server import ROOT
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
-def run(*words: str) -> dict[str, Any]:
-    """The names that the one block with these words defines."""
+def run(*words: str, **names: Any) -> dict[str, Any]:
+    """The names that the one block with these words defines, beside those it is given."""
     (block,) = [block for block in BLOCKS if all(word in block for word in words)]
-    names: dict[str, Any] = {}
     exec(block, names)
     return names
 
@@ -29,6 +28,15 @@ def test_a_network_of_ones_own_is_explained():
 def test_a_network_of_torchvisions_takes_the_modules():
     names = run("torchvision.models")
     assert list(names["analysis"].layers) == [f"layer4.{k}.bn3" for k in range(3)]
+
+
+def test_parts_of_it_are_switched_off():
+    known = run("nn.Linear", "analyze(")
+    names = run("ablate(", network=known["network"], torch=known["torch"])
+    assert names["found"].change.shape == (1,)
+    trace = names["found"].after.layers["1"].trace
+    assert trace.complement.map().max() == 0
+    assert trace.initial.c.std() < 1e-6
 
 
 def test_the_papers_network_is_built_and_counted():

@@ -54,13 +54,13 @@ def build(session: Session) -> None:
                     0, MOST_GAIN, value=0, step=0.1, label="Gain (0 suppress, 1 nothing, 2 boost)"
                 )
         start = gr.Button("Run the what-if", variant="primary", elem_id="what-if-run")
+        ran = gr.State(None)  # what the results below are of; a child of Tabs would shift the tabs
         summary = gr.Markdown(HINT, elem_id="what-if-summary")
         tiles = gr.HTML(elem_id="what-if-tiles")
         scores = gr.Plot(show_label=False, elem_id="what-if-scores", visible=False)
         layers = gr.Plot(show_label=False, elem_id="what-if-layers", visible=False)
         ranking = gr.Markdown(elem_id="what-if-ranking")
         download = gr.HTML(elem_id="what-if-download")
-    ran = gr.State(None)  # what the results below are of
     results = [summary, tiles, scores, layers, ranking, download, ran]
     controls = [changes, where, chosen, on, gain]
     session.on_show(tab, draw, [region, changes, chosen, *results], reads=[changes, chosen, ran])

@@ -38,7 +38,7 @@ def paired_scores_figure(
                 name=name,
                 orientation="h",
                 marker_color=color,
-                text=[f"{values[k]:.2%}" for k in shown],
+                text=[f"{values[k]:.3%}" for k in shown],
                 textposition="outside",
                 hovertemplate=f"%{{y}} {name}: %{{x:.4f}}<extra></extra>",
                 cliponaxis=False,
