@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 from torch import nn
-from visitor import open_tab, shoot
+from visitor import SECONDS, open_tab, shoot
 
 from ui import algebra
 from ui.compute import Photo
@@ -35,7 +35,7 @@ def choose(page: Page, key: str) -> None:
 def test_a_visitor_clicks_through_every_step(page):
     page.locator("#network input").click()
     page.get_by_role("option", name=SMALL).click()
-    expect(page.locator("#filmstrip .tile")).to_have_count(8)
+    expect(page.locator("#filmstrip .tile")).to_have_count(8, timeout=SECONDS)
     open_figure(page)
     for key, node in NODES.items():
         choose(page, key)

@@ -12,6 +12,10 @@ from viz.algebra.shapes import shape_of
 from viz.algebra.thumbnails import thumbnail
 
 WIDTH = 980
+HEAD = (  # of the arrows of both figures; stands in Figure 2, which is never hidden
+    '<defs><marker id="algebra-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+    'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" class="head"/></marker></defs>'
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def _figure_2(scene: Scene, selected: str, note: str) -> str:
         ("complement.map", "combined"),
         ("combined", "output"),
     ]
-    lines = [_arrow(boxes[a], boxes[b]) for a, b in straight]
+    lines = [HEAD, *(_arrow(boxes[a], boxes[b]) for a, b in straight)]
     lines += [
         _detour(boxes["x"], boxes["output"], 6),
         _detour(boxes["initial.map"], boxes["combined"], 16),
@@ -116,17 +120,13 @@ def _canvas(
     which: str = "",
     hidden: bool = False,
 ) -> str:
-    marker = (
-        '<marker id="algebra-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-        'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" class="head"/></marker>'
-    )
     attributes = f' data-pass="{which}"' if which else ""
     return (
         f"<figure{attributes}{' hidden' if hidden else ''}><figcaption>{caption}</figcaption>"
         f'<div class="scroll" tabindex="0" role="group" aria-label="{caption.partition(":")[0]}">'
         f'<div class="canvas" style="width:{WIDTH}px;height:{height}px">'
         f'<svg class="arrows" viewBox="0 0 {WIDTH} {height}" aria-hidden="true">'
-        f"<defs>{marker}</defs>{''.join(lines)}</svg>{''.join(buttons)}</div></div></figure>"
+        f"{''.join(lines)}</svg>{''.join(buttons)}</div></div></figure>"
     )
 
 
