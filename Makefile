@@ -9,8 +9,9 @@ export PORT ?= 7860
 run: $(VENV)/app
 	$(BIN)/python app.py
 
+# Two processes with a thread each: on two cores, threads of one process mostly wait.
 test: $(VENV)/dev browser lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
