@@ -15,11 +15,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from experiments import faithfulness
 from experiments.accuracy import Accuracy, measure
 from experiments.dense import Measures, measures, table
 from experiments.localisation import Score, first, localise
@@ -171,6 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--sizes", type=int, nargs="+", help="resolutions; the trained one if none"
     )
     parser.add_argument("--boxes", type=int, default=10_000, help="photos for the maps")
+    parser.add_argument(
+        "--faithfulness", type=int, help="photos on which experiments.faithfulness judges the maps"
+    )
     parser.add_argument("--out", type=Path, help="folder of results.json and results.md")
     options = parser.parse_args(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -182,6 +187,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (options.out / "results.md").write_text(report)
         content = {"machine": machine(), "results": [asdict(item) for item in found]}
         (options.out / "results.json").write_text(json.dumps(content, indent=1))
+    if options.faithfulness:
+        paths = [str(path) for path in options.checkpoints if describe(path).spec.attention]
+        given = {k: getattr(options, k) for k in ("data", "cache", "photo_size", "out")}
+        given["photos"] = options.faithfulness
+        words = [(f"--{k.replace('_', '-')}", str(v)) for k, v in given.items() if v is not None]
+        faithfulness.main([*paths, *chain.from_iterable(words)])
 
 
 if __name__ == "__main__":

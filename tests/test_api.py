@@ -27,6 +27,9 @@ ENDPOINTS = {
     "faithfulness",
     "layer",
     "networks",
+    "paper",
+    "side_by_side",
+    "steps",
     "variant",
     "what_if",
 }
@@ -153,6 +156,41 @@ def test_variant(ask):
     close(
         found["maps"]["features.9.conv.1"], wanted.layers["features.9.conv.1"].trace.spatial()[0]
     )
+
+
+def test_paper(client):
+    rows = client.predict(table=4, api_name="/paper")
+    assert len(rows) == 22
+    row = next(row for row in rows if row["row"] == "ResNet50 + DRTAM r=32")
+    assert row["paper"]["Param."] == row["measured"]["Param."] == 26.83
+    assert row["measured"]["Top-1 (%)"] is None
+    with pytest.raises(AppError, match="table must be a whole number from 1 to 7, not 8"):
+        client.predict(table=8, api_name="/paper")
+
+
+def test_side_by_side(ask, lion_analysis):
+    cbam = next(
+        label for label in ask("networks", photo=None, size=None) if label.startswith("CBAM")
+    )
+    found = ask("side_by_side", other_photo="a lion", layer="layer3.4", other_network=cbam)
+    other = expected(attention="cbam", r=16)
+    maps = [a.layers["layer3.4"].trace.spatial()[0] for a in (lion_analysis, other)]
+    close(found["a"]["map"], maps[0])
+    close(found["b"]["map"], maps[1])
+    close(found["difference"], maps[0] - maps[1])
+    ranks = spearmanr(*(values.flatten().numpy() for values in maps))[0]
+    assert found["rank_correlation"] == pytest.approx(ranks, abs=1e-3)
+
+
+def test_steps(ask, lion_analysis):
+    found = ask("steps", layer="layer4.1")
+    trace = lion_analysis.layers["layer4.1"].trace
+    for name, factors in (("initial", trace.initial), ("complement", trace.complement)):
+        for factor in "chw":
+            close(found[name][factor]["factor"], getattr(factors, factor)[0])
+            logit = torch.tensor(found[name][factor]["logit"])
+            close(found[name][factor]["factor"], logit.sigmoid())
+    close(found["initial"]["c"]["pooled"][0], trace.descriptors.cw[0, :, :2].mean(1))
 
 
 def test_a_segmentation_after_its_stages_is_a_variant_too(ask):

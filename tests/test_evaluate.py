@@ -66,6 +66,9 @@ def test_spatial_maps_are_means_over_channels():
     torch.testing.assert_close(maps["complement"], layer.trace.complement.map().mean(1))
 
 
+FILES = ("results", "faithfulness")
+
+
 class Brightness(nn.Module):
     """Its attention follows the photo's brightness by hand-set weights; scores are means."""
 
@@ -117,9 +120,11 @@ def test_the_report_holds_what_was_measured(tiny, tmp_path, capsys):
         )
         paths.append(str(path))
     arguments = ["--data", str(tiny), "--cache", str(tmp_path), "--out", str(tmp_path / "out")]
-    main([*paths, *arguments, "--sizes", "64", "96"])
-    report = (tmp_path / "out" / "results.md").read_text()
-    assert report.strip() == capsys.readouterr().out.strip()
+    main([*paths, *arguments, "--sizes", "64", "96", "--faithfulness", "1"])
+    report, judged = ((tmp_path / "out" / f"{k}.md").read_text() for k in FILES)
+    assert f"{report}\n{judged}".strip() == capsys.readouterr().out.strip()
+    assert "drtam" in judged
+    assert "None" not in judged
     ours, plain = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
     assert (ours["name"], plain["name"]) == ("drtam", "None")
     assert set(ours["accuracy"]) == {"64", "96"}

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from drtam import DRTAMTrace
 from drtam.explain import LayerAnalysis, named_maps
-from models.paper import find_row
+from models.paper import ROWS, find_row
 from ui import compare
 from ui.compute import SIZES, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost, load
+from ui.paper import counted
 from ui.photo_argument import photo_of
 from ui.session import MOST_PROBABLE, source_of, view_of
 from ui.variants import PLACEMENTS
@@ -26,7 +27,7 @@ Json = dict[str, Any]
 
 def build() -> None:
     """Register every endpoint in the open ``gr.Blocks``."""
-    for function in (networks, analyze, layer, descriptors, compare_modules, variant):
+    for function in (networks, analyze, layer, descriptors, compare_modules, variant, paper):
         api(function, api_name=function.__name__, concurrency_id="model", concurrency_limit=1)
 
 
@@ -36,6 +37,27 @@ def networks() -> list[str]:
     A label with "untrained" has random weights: its maps show the mechanism, no knowledge.
     """
     return list(catalogue())
+
+
+def paper(table: int) -> list[Json]:
+    """One of the paper's tables: each row's printed cells, and what our networks come to.
+
+    Null where a number needs a training.
+
+    Args:
+        table: 1 to 7.
+    """
+    check_range("table", table, 1, 7)
+    return [
+        {
+            "row": row.row,
+            "paper": row.cells,
+            "measured": {column: counted()[table, row.row, column] for column in row.cells},
+            "note": row.note,
+        }
+        for row in ROWS
+        if row.table == table
+    ]
 
 
 def analyze(photo: str, network: str = "", target: int = MOST_PROBABLE, size: int = 224) -> Json:
@@ -75,7 +97,7 @@ def analyze(photo: str, network: str = "", target: int = MOST_PROBABLE, size: in
                 "added": None if found.added is None else float(found.added),
                 "residual_error": None
                 if found.residual is None
-                else dict(zip(("ch", "cw", "hw"), _list(found.residual.error), strict=True)),
+                else dict(zip(("ch", "cw", "hw"), listed(found.residual.error), strict=True)),
             }
             for name, found in view.analysis.layers.items()
         },
@@ -112,17 +134,17 @@ def layer(
     factors = None
     if isinstance(trace, DRTAMTrace):
         factors = {
-            name: {"c": _list(f.c), "h": _list(f.h), "w": _list(f.w)}
+            name: {"c": listed(f.c), "h": listed(f.h), "w": listed(f.w)}
             for name, f in (("initial", trace.initial), ("complement", trace.complement))
         }
     return {
         **about(view),
         "maps": {
-            name: _list(value.mean(1) if channel < 0 else value[:, channel])
+            name: listed(value.mean(1) if channel < 0 else value[:, channel])
             for name, value in full.items()
         },
         "factors": factors,
-        "gradcam": _list(layer_of(view, layer).gradcam),
+        "gradcam": listed(layer_of(view, layer).gradcam),
     }
 
 
@@ -150,10 +172,10 @@ def descriptors(photo: str, layer: str, network: str = "", size: int = 224) -> J
     return {
         **about(view),
         **{
-            name: {"ch": _list(d.ch), "cw": _list(d.cw), "hw": _list(d.hw)}
+            name: {"ch": listed(d.ch), "cw": listed(d.cw), "hw": listed(d.hw)}
             for name, d in kinds.items()
         },
-        "relative_error": dict(zip(("ch", "cw", "hw"), _list(found.residual.error), strict=True)),
+        "relative_error": dict(zip(("ch", "cw", "hw"), listed(found.residual.error), strict=True)),
     }
 
 
@@ -185,8 +207,8 @@ def compare_modules(
         "networks": {
             kind: {
                 **about(theirs),
-                "map": _list(result.trace.spatial()),
-                "gradcam": _list(result.gradcam),
+                "map": listed(result.trace.spatial()),
+                "gradcam": listed(result.gradcam),
             }
             for kind, (theirs, result) in found.items()
         },
@@ -246,7 +268,7 @@ def variant(
         "gflops_at": [side, side],
         "paper": None if row is None else {"table": row.table, "row": row.row, **row.cells},
         "maps": {
-            name: _list(found.trace.spatial()) for name, found in view.analysis.layers.items()
+            name: listed(found.trace.spatial()) for name, found in view.analysis.layers.items()
         },
     }
 
@@ -277,5 +299,6 @@ def about(view: View) -> Json:
     return {"network": view.label, "trained": view.trained, "saw": list(view.pixels.size)}
 
 
-def _list(values: Tensor) -> list[Any]:
+def listed(values: Tensor) -> list[Any]:
+    """The first of a batch, for JSON."""
     return values[0].float().tolist()

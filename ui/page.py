@@ -6,6 +6,7 @@ import gradio as gr
 
 from ui import (
     algebra,
+    algebra_api,
     api,
     compare,
     descriptors,
@@ -17,6 +18,7 @@ from ui import (
     overview,
     paper,
     side_by_side,
+    side_by_side_api,
     variants,
     what_if,
     what_if_api,
@@ -52,7 +54,6 @@ def build() -> gr.Blocks:
                 paper.build(session, tabs, controls)
         restored = links.connect(demo, session, photo, tabs)
         inputs.connect(session, photo, status, [*network_opened, variant_chosen], restored)
-        api.build()
-        what_if_api.build()
-        faithfulness_api.build()
+        for endpoints in (api, algebra_api, side_by_side_api, what_if_api, faithfulness_api):
+            endpoints.build()
     return demo

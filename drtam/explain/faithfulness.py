@@ -2,8 +2,8 @@
 
 Deletion, insertion, ROAD, sensitivity and randomised weights are written here rather than taken
 from a library: captum has the sensitivity (it is the tests' oracle), torchcam has average drop,
-and Quantus, which has most of it, runs one map at a time over NumPy arrays, where one
-batch of masked photos, or of noisy ones, serves all maps of a layer.
+and Quantus, which has most of it, takes NumPy arrays of photos with one map each, where here
+one batch of masked photos, or of noisy ones, serves all maps of a layer.
 """
 
 from __future__ import annotations
