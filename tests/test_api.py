@@ -168,10 +168,9 @@ def test_paper(client):
         client.predict(table=8, api_name="/paper")
 
 
-def test_side_by_side(ask, lion_analysis):
-    cbam = next(
-        label for label in ask("networks", photo=None, size=None) if label.startswith("CBAM")
-    )
+def test_side_by_side(client, ask, lion_analysis):
+    labels = client.predict(api_name="/networks")
+    cbam = next(label for label in labels if label.startswith("CBAM"))
     found = ask("side_by_side", other_photo="a lion", layer="layer3.4", other_network=cbam)
     other = expected(attention="cbam", r=16)
     maps = [a.layers["layer3.4"].trace.spatial()[0] for a in (lion_analysis, other)]
