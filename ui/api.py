@@ -13,11 +13,10 @@ from torch import Tensor
 
 from drtam import DRTAMTrace
 from drtam.explain import LayerAnalysis, named_maps
-from models.paper import ROWS, find_row
+from models.paper import find_row
 from ui import compare
 from ui.compute import SIZES, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost, load
-from ui.paper import counted
 from ui.photo_argument import photo_of
 from ui.session import MOST_PROBABLE, source_of, view_of
 from ui.variants import PLACEMENTS
@@ -27,7 +26,7 @@ Json = dict[str, Any]
 
 def build() -> None:
     """Register every endpoint in the open ``gr.Blocks``."""
-    for function in (networks, analyze, layer, descriptors, compare_modules, variant, paper):
+    for function in (networks, analyze, layer, descriptors, compare_modules, variant):
         api(function, api_name=function.__name__, concurrency_id="model", concurrency_limit=1)
 
 
@@ -37,27 +36,6 @@ def networks() -> list[str]:
     A label with "untrained" has random weights: its maps show the mechanism, no knowledge.
     """
     return list(catalogue())
-
-
-def paper(table: int) -> list[Json]:
-    """One of the paper's tables: each row's printed cells, and what our networks come to.
-
-    Null where a number needs a training.
-
-    Args:
-        table: 1 to 7.
-    """
-    check_range("table", table, 1, 7)
-    return [
-        {
-            "row": row.row,
-            "paper": row.cells,
-            "measured": {column: counted()[table, row.row, column] for column in row.cells},
-            "note": row.note,
-        }
-        for row in ROWS
-        if row.table == table
-    ]
 
 
 def analyze(photo: str, network: str = "", target: int = MOST_PROBABLE, size: int = 224) -> Json:

@@ -14,10 +14,10 @@ from ui.session import Session, view_of
 from ui.tiles import Tile, tiles_html
 from viz.gates import gates_figure
 from viz.maps import maps_figure
+from viz.report import TITLES
 
 MEAN, INDEX, RANK = "mean over channels", "one channel, by its number", "one channel, by its rank"
 OWN, SHARED = "each map its own", "shared by all maps"
-TITLES = {"combined": "A (combined)", "initial": "A_I (initial)", "complement": "A_C (complement)"}
 
 
 def build(session: Session) -> None:

@@ -17,6 +17,7 @@ from ui import (
     links,
     overview,
     paper,
+    paper_api,
     side_by_side,
     side_by_side_api,
     variants,
@@ -28,6 +29,8 @@ TABS = (
     *(overview, algebra, layer, descriptors, compare, side_by_side),
     *(what_if, faithfulness),
 )
+
+ENDPOINTS = (api, algebra_api, side_by_side_api, what_if_api, faithfulness_api, paper_api)
 
 HEADER = """
 # DRTAM Lens
@@ -54,6 +57,6 @@ def build() -> gr.Blocks:
                 paper.build(session, tabs, controls)
         restored = links.connect(demo, session, photo, tabs)
         inputs.connect(session, photo, status, [*network_opened, variant_chosen], restored)
-        for endpoints in (api, algebra_api, side_by_side_api, what_if_api, faithfulness_api):
+        for endpoints in ENDPOINTS:
             endpoints.build()
     return demo
