@@ -141,21 +141,25 @@ def _classifiers(
     for path in options.checkpoints:
         checkpoint = load_checkpoint(path, device)
         sizes = options.sizes or [checkpoint.description.input_size]
-        found.append(evaluate(_name(path), checkpoint, photos, sizes, device, options.boxes))
+        found.append(
+            evaluate(faithfulness.name_of(path), checkpoint, photos, sizes, device, options.boxes)
+        )
     count = len(photos.labels)
     return found, markdown(found, count, min(options.boxes, count))
 
 
 def _dense(options: argparse.Namespace, device: torch.device) -> tuple[Sequence[Measures], str]:
     found = [
-        measures(_name(path), load_checkpoint(path, device), options.data, options.sizes, device)
+        measures(
+            faithfulness.name_of(path),
+            load_checkpoint(path, device),
+            options.data,
+            options.sizes,
+            device,
+        )
         for path in options.checkpoints
     ]
     return found, table(found)
-
-
-def _name(path: Path) -> str:
-    return path.parent.name if path.stem == "model" else path.stem
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -165,10 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoints", nargs="+", type=Path, help="files of experiments.train")
-    parser.add_argument("--data", required=True, help="as for experiments.train")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
-    parser.add_argument("--photo-size", type=int, default=64, help="side of the decoded photos")
+    faithfulness.add_inputs(parser)
     parser.add_argument(
         "--sizes", type=int, nargs="+", help="resolutions; the trained one if none"
     )

@@ -140,6 +140,19 @@ def markdown(judged: Sequence[Judgement], photos: int, steps: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Checkpoints and data, as ``experiments.evaluate`` takes them too."""
+    parser.add_argument("checkpoints", nargs="+", type=Path, help="files of experiments.train")
+    parser.add_argument("--data", required=True, help="as for experiments.train")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
+    parser.add_argument("--photo-size", type=int, default=64, help="side of the decoded photos")
+
+
+def name_of(path: Path) -> str:
+    """What a checkpoint is called in a report: its folder, if it is a training's result."""
+    return path.parent.name if path.stem == "model" else path.stem
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -147,10 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoints", nargs="+", type=Path, help="files of experiments.train")
-    parser.add_argument("--data", required=True, help="as for experiments.train")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
-    parser.add_argument("--photo-size", type=int, default=64, help="side of the decoded photos")
+    add_inputs(parser)
     parser.add_argument("--photos", type=int, default=200, help="how many, drawn at random")
     parser.add_argument("--layer", help="such as layer4.1; the last one if none")
     parser.add_argument("--steps", type=int, default=12, help="of the curves")
@@ -162,9 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     photos = first(everything, options.photos)
     judged = []
     for path in options.checkpoints:
-        name = path.parent.name if path.stem == "model" else path.stem
         checkpoint = load_checkpoint(path, device)
-        judged.append(judge(name, checkpoint, photos, options.layer, options.steps, device))
+        judged.append(
+            judge(name_of(path), checkpoint, photos, options.layer, options.steps, device)
+        )
     report = markdown(judged, len(photos.labels), options.steps)
     print(report)
     if options.out:

@@ -1,6 +1,6 @@
 """The paper's Tables 1-7, cell by cell, beside what our networks come to.
 
-Parameters and GFLOPs are counted without any data, in about a minute for all tables.
+Parameters and GFLOPs are counted without any data.
 Accuracies need the paper's data sets and trainings: they are printed, but not measured here.
 
 Examples:

@@ -17,8 +17,8 @@ from ui.variants import counterpart
 from viz.overlay import value_range
 
 EXPLANATION = """
-**A** is what is chosen on the left. Pin it as **B**, then choose another photo, network, class or
-resolution there: both are drawn at the same layer, and what differs between them."""
+**A** is what the page shows now. Pin it as **B**, then choose another photo, network, class or
+resolution: both are drawn at the same layer, and what differs between them."""
 SHOWN = 4  # classes of each
 
 
