@@ -11,7 +11,7 @@ from drtam.explain import PhotoError
 from ui import checkpoints, links, take_away
 from ui.compute import SIZES, Photo, View
 from ui.examples import EXAMPLES, example
-from ui.networks import Opened, catalogue, cost, device_name, spec_of
+from ui.networks import Opened, catalogue, cost, spec_of
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
@@ -200,5 +200,5 @@ def status_of(view: View, network: str) -> str:
     return (
         f"**{view.label}**\n\n"
         f"{counted.params / 1e6:.2f} M parameters, {counted.gflops:.2f} GFLOPs at {side}×{side}. "
-        f"Saw {width}×{height} pixels on {device_name()}.{SCORES.get(kind, '')}{trust}"
+        f"Saw {width}×{height} pixels on {view.device}.{SCORES.get(kind, '')}{trust}"
     )

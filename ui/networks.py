@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from torch import nn
 from torchvision.models import ResNet50_Weights
 from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
@@ -38,7 +37,6 @@ BACKBONE_NAMES = {
     "fcn_resnet50": "FCN ResNet-50",
     "fcn_resnet101": "FCN ResNet-101",
 }
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ class Network:
     """A network, ready to explain a photo.
 
     Attributes:
-        model: frozen, in evaluation mode, on ``DEVICE``.
+        model: frozen, in evaluation mode, on the CPU; ``devices.run`` runs it.
         spec: what ``build_model`` built.
         classes: the name of each class.
         mean: of the normalisation; a detector normalises by itself.
@@ -155,7 +153,7 @@ def load(source: Source) -> Network:
         spec, names, mean, std = about.spec, about.classes, about.mean, about.std
     if isinstance(model, MaskRCNN):
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    model = model.eval().requires_grad_(False).to(DEVICE)
+    model = model.eval().requires_grad_(False)
     return Network(model, spec, names, mean, std, trained=not isinstance(source, Untrained))
 
 
@@ -236,8 +234,3 @@ def rivals(source: Source) -> dict[str, Source]:
             if same_classes and other.about.spec.backbone == spec.backbone:
                 others[str(other.about.spec.attention)] = other
     return others | {str(spec.attention): source}
-
-
-def device_name() -> str:
-    """The GPU's name, or CPU."""
-    return torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
