@@ -65,7 +65,7 @@ def test_when_the_gpu_is_full_the_cpu_takes_over(image):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU to fill")
-def test_a_gpu_that_is_really_full_is_left_for_the_cpu(photo):
+def test_a_gpu_that_is_really_full_is_left_for_the_cpu():
     torch.cuda.set_per_process_memory_fraction(1e-6)
     try:
         ran = devices.run(Untrained("resnet34"), torch.randn(1, 3, 96, 96), full_on_a_gpu)

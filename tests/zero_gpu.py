@@ -1,7 +1,7 @@
 """Run as a program: analyses a photo as on a ZeroGPU Space, beside a stand-in for its scheduler.
 
-What it cannot lend is a GPU. So first the forked process looks for one and fails; then it is content
-with the CPU.
+What it cannot lend is a GPU. So first the forked process looks for one and fails; then it is
+content with the CPU.
 """
 
 from __future__ import annotations
