@@ -11,7 +11,7 @@ from drtam.explain import PhotoError
 from ui import checkpoints, links, take_away
 from ui.compute import SIZES, Photo, View
 from ui.examples import EXAMPLES, example
-from ui.networks import Opened, catalogue, cost, spec_of
+from ui.networks import Opened, catalogue, cost, damaged, spec_of
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
@@ -40,6 +40,8 @@ def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
         example_labels=list(EXAMPLES),
         label="Photos to try",
     )
+    for sentence in damaged():
+        gr.Markdown(f"**A trained network is left out.** {sentence}", elem_classes="damaged")
     networks = list(catalogue())
     network = gr.Dropdown(networks, value=networks[0], label="Network", elem_id="network")
     opened = checkpoints.build(network)

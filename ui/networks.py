@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -97,6 +98,7 @@ class Opened:
 
 
 Source = Untrained | Embedded | Opened
+_damaged: dict[Path, str] = {}  # checkpoints that are here and cannot be used, and why
 _describe = lru_cache(maxsize=64)(describe)
 
 
@@ -191,11 +193,29 @@ def class_names(backbone: str) -> tuple[str, ...]:
 
 
 def embedded() -> list[Embedded]:
-    """The trained checkpoints with attention, DRTAM's first."""
-    found = [Embedded(path) for path in sorted(CHECKPOINTS.glob("*.safetensors"))]
+    """The trained checkpoints with attention, DRTAM's first; without those of ``damaged``."""
+    found = [source for source in _files() if _usable(source, lambda source: source.about)]
     order = list(ATTENTION_NAMES)
     attended = [source for source in found if source.about.spec.attention is not None]
     return sorted(attended, key=lambda source: order.index(str(source.about.spec.attention)))
+
+
+def damaged() -> list[str]:
+    """Why checkpoints that are here cannot be offered, a sentence each; loads them all."""
+    return [_damaged[source.path] for source in _files() if not _usable(source, load)]
+
+
+def _files() -> list[Embedded]:
+    return [Embedded(path) for path in sorted(CHECKPOINTS.glob("*.safetensors"))]
+
+
+def _usable(source: Embedded, read: Callable[[Embedded], object]) -> bool:
+    """Whether a checkpoint has never failed to be read, this time included."""
+    try:
+        read(source)
+    except CheckpointError as error:
+        _damaged[source.path] = str(error)
+    return source.path not in _damaged
 
 
 def catalogue() -> dict[str, Source]:
