@@ -1,10 +1,11 @@
 PYTHON ?= python3
 VENV := .venv
+export VIRTUAL_ENV := $(abspath $(VENV))
 BIN := $(VENV)/bin
 export HOST ?= 127.0.0.1
 export PORT ?= 7860
 
-.PHONY: run test lint browser screenshots clean
+.PHONY: run test lint audit browser screenshots clean
 
 run: $(VENV)/app
 	$(BIN)/python app.py
@@ -19,6 +20,10 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+audit: $(VENV)/dev
+	$(BIN)/pip-audit -r requirements.txt
 
 screenshots: $(VENV)/dev browser
 	$(BIN)/python -m pytest tests/test_page.py
@@ -30,15 +35,17 @@ browser:
 	  SUDO=$$(test $$(id -u) = 0 || echo sudo); \
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium fonts-dejavu-core; }
 
-$(BIN)/python:
+# uv installs in a third of pip's time.
+$(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q uv
 
-$(VENV)/app: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -r requirements.txt
+$(VENV)/app: requirements.txt | $(BIN)/uv
+	$(BIN)/uv pip install -q -r requirements.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/app pyproject.toml
-	$(BIN)/python -m pip install -q -e ".[dev]"
+	$(BIN)/uv pip install -q -e ".[dev]"
 	touch $@
 
 clean:

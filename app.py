@@ -26,6 +26,7 @@ THEME = gr.themes.Default(
 def main() -> None:
     """Serve the page until SIGTERM or Ctrl+C; visitors' files are removed then."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    serving.save_memory()
     folder = serving.private_folder()
     os.environ["GRADIO_TEMP_DIR"] = os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     demo = page.build()

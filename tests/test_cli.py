@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from gradio.media import get_image
 from PIL import Image
-from server import ROOT
 
 from drtam.explain import analyze, load_photo, prepare
+from experiments.server import ROOT
 from models import build_model
 from models.checkpoints import load_checkpoint, save_checkpoint
 from ui import command as cli

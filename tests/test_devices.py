@@ -15,10 +15,10 @@ from functools import partial
 import pytest
 import torch
 from gradio.media import get_image
-from server import ROOT
 from torch import Tensor, nn
 
 from drtam.explain import analyze
+from experiments.server import ROOT
 from ui import compute, devices, faithfulness, interventions
 from ui.networks import Untrained, load
 

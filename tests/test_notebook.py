@@ -7,7 +7,8 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from server import ROOT
+
+from experiments.server import ROOT
 
 PATH = ROOT / "examples" / "explore.ipynb"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from server import ROOT
+from experiments.server import ROOT
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 

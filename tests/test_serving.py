@@ -15,12 +15,12 @@ from pathlib import Path
 import gradio as gr
 import httpx
 import pytest
-from server import ROOT
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
+from experiments.server import ROOT
 from ui import serving, take_away
 
 SECRETS = (

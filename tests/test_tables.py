@@ -7,9 +7,9 @@ import re
 from collections import Counter
 
 import pytest
-from server import ROOT
 
 from experiments import tables
+from experiments.server import ROOT
 from models import Spec
 from models.complexity import Complexity
 from models.paper import DIGITS, GFLOPS, PARAMS, READINGS, ROWS, PaperRow, find_row, measure

@@ -16,11 +16,11 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import load_file
-from server import ROOT
 from shapes import CLASSES, write_folder
 
 from experiments.recipe import PRESETS, Recipe
 from experiments.schedule import rate_at
+from experiments.server import ROOT
 from experiments.train import main
 from experiments.weights import start_from
 from models import build_model

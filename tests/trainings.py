@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import torch
-from server import ROOT
+
+from experiments.server import ROOT
 
 TRAIN = ["-m", "experiments.train"]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
-from server import ROOT, running_app
+
+from experiments.server import ROOT, running_app
 
 CHROMIUM = [
     "--no-sandbox",
@@ -30,8 +31,8 @@ expect.set_options(timeout=SECONDS)  # a busy machine is no failure
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(tmp_path_factory.mktemp("app") / "log.txt") as address:
-        yield address
+    with running_app(tmp_path_factory.mktemp("app") / "log.txt") as app:
+        yield app.url
 
 
 @pytest.fixture(scope="session")

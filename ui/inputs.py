@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
         ),
         layer=gr.Dropdown([], label="Layer, in every tab", elem_id="layer"),
         revision=gr.State(0),
+        network_revision=gr.State(0),
         open_tab=gr.State("Overview"),
     )
     gr.HTML(OPACITY_SLIDER)
@@ -109,8 +111,12 @@ def connect(
             session.target,
             session.layer,
             session.revision,
+            session.open_tab,
         ],
-        "outputs": [session.target, session.layer, status, session.revision],
+        "outputs": [
+            *(session.target, session.layer, status),
+            *(session.revision, session.network_revision),
+        ],
         "concurrency_id": "model",
         "concurrency_limit": 1,
         "show_progress_on": [status],
@@ -118,12 +124,13 @@ def connect(
         "api_visibility": "private",
     }
     for follow in (*(event.success for event in opened), *network_opened):
-        follow(analyse, **how)
-    gr.on([session.network.select, session.target.select, session.size.input], analyse, **how)
+        follow(_analysing(session), **how)
+    chosen = [session.network.select, session.target.select, session.size.input]
+    gr.on(chosen, _analysing(session), **how)
     session.layer.input(
-        lambda revision: revision + 1,
-        session.revision,
-        session.revision,
+        session.revised,
+        [session.revision, session.open_tab],
+        [session.revision, session.network_revision],
         show_progress="hidden",
         api_visibility="private",
     )
@@ -146,28 +153,33 @@ def open_photo(file: dict[str, Any] | None) -> Any:
         raise gr.Error(str(error), title=title, print_exception=False) from error
 
 
-def analyse(
-    photo: Photo | None,
-    network: str,
-    size: int,
-    target: int,
-    layer: str | None,
-    revision: int,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
-) -> Any:
-    """Classes and layers to choose from, what was analysed, and a new revision."""
-    if photo is None:  # nothing was opened so far
-        return gr.skip()
-    progress(0.3, desc="Running the network")
-    view = view_of(photo, network, size, target)
-    chosen, _ = view.layer(layer)
-    known = target if target < len(view.classes) else MOST_PROBABLE
-    return (
-        gr.Dropdown(choices=target_choices(view), value=known),
-        gr.Dropdown(choices=list(view.analysis.layers), value=chosen),
-        status_of(view, network),
-        revision + 1,
-    )
+def _analysing(session: Session) -> Callable[..., Any]:
+    """The event that analyses: classes, layers, what was analysed, and new revisions."""
+
+    def analyse(
+        photo: Photo | None,
+        network: str,
+        size: int,
+        target: int,
+        layer: str | None,
+        revision: int,
+        open_tab: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
+    ) -> Any:
+        if photo is None:  # nothing was opened so far
+            return gr.skip()
+        progress(0.3, desc="Running the network")
+        view = view_of(photo, network, size, target)
+        chosen, _ = view.layer(layer)
+        known = target if target < len(view.classes) else MOST_PROBABLE
+        return (
+            gr.Dropdown(choices=target_choices(view), value=known),
+            gr.Dropdown(choices=list(view.analysis.layers), value=chosen),
+            status_of(view, network),
+            *session.revised(revision, open_tab),
+        )
+
+    return analyse
 
 
 def target_choices(view: View) -> list[tuple[str, int]]:

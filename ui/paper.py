@@ -62,7 +62,7 @@ def build(
     view.click(
         open_row,
         session.revision,
-        [*controls, tabs, session.open_tab, session.revision],
+        [*controls, tabs, session.open_tab, session.revision, session.network_revision],
         show_progress="hidden",
         api_visibility="private",
     )
@@ -73,7 +73,8 @@ def open_row(revision: int, event: gr.EventData) -> list[object]:
     row = next(r for r in ROWS if r.table == event.table and r.row == event.row)
     spec, seed = row.spec, 0
     controls = [spec.backbone, spec.attention or NONE, spec.s, spec.n, spec.r, seed]
-    return [*controls, spec.placement, gr.Tabs(selected="Variants"), "Variants", revision + 1]
+    revisions = [revision + 1, revision + 1]
+    return [*controls, spec.placement, gr.Tabs(selected="Variants"), "Variants", *revisions]
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -27,7 +27,10 @@ class Session:
         layer: name.
         revision: state, counts up whenever one of them has changed and is analysed. Only an
             event of the queue may set it: Gradio forgets a state's ``change`` after others.
+        network_revision: state, counts along with it, but only while a tab is open whose drawing
+            runs a network: what other tabs show need not wait for a network.
         open_tab: state, the label of the tab that the visitor sees.
+        network_tabs: the labels of the tabs whose drawing runs a network.
     """
 
     photo: gr.State
@@ -36,12 +39,18 @@ class Session:
     target: gr.Dropdown
     layer: gr.Dropdown
     revision: gr.State
+    network_revision: gr.State
     open_tab: gr.State
+    network_tabs: set[str] = field(default_factory=set)
 
     @property
     def inputs(self) -> list[gr.components.Component]:
         """What ``draw`` functions get first."""
         return [self.photo, self.network, self.size, self.target, self.layer]
+
+    def revised(self, revision: int, open_tab: str) -> tuple[int, Any]:
+        """The values of ``revision`` and ``network_revision`` after a change."""
+        return revision + 1, revision + 1 if open_tab in self.network_tabs else gr.skip()
 
     def on_show(
         self,
@@ -74,13 +83,16 @@ class Session:
             return draw(*values) if values[0] is not None else nothing
 
         how: dict[str, Any] = {"outputs": list(outputs), "api_visibility": "private"}
+        revision = self.revision
         if runs_network:
             how |= {"concurrency_id": "model", "concurrency_limit": 1}
+            revision = self.network_revision
+            self.network_tabs.add(str(tab.label))
         else:
             how |= {"queue": False, "show_progress": "hidden"}
         tab.select(lambda: tab.label, outputs=self.open_tab, queue=False, api_visibility="private")
         tab.select(draw_on_select, inputs, **how)
-        self.revision.change(draw_if_open, [self.open_tab, *inputs], **how)
+        revision.change(draw_if_open, [self.open_tab, *inputs], **how)
         for control in controls:
             control.input(draw_on_select, inputs, trigger_mode="always_last", **how)
 

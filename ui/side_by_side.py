@@ -42,9 +42,9 @@ def build(session: Session) -> None:
         maps = gr.HTML(elem_id="sides-maps")
         cams = gr.HTML(elem_id="sides-cams")
     pin.click(
-        lambda photo, network, revision: (Pinned(photo, network), revision + 1),
+        lambda photo, network, revision: (Pinned(photo, network), revision + 1, revision + 1),
         [session.photo, session.network, session.revision],
-        [pinned, session.revision],
+        [pinned, session.revision, session.network_revision],
         api_visibility="private",
     )
     session.on_show(
