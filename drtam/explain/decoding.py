@@ -17,6 +17,7 @@ MAX_BYTES = 165_000_000  # of memory for the pixels of a photo and what its deco
 MAX_READS = 200_000  # a 100 MB PNG in the usual chunks of 8 kB needs 50,000
 MAX_SCANS = 600_000_000  # passes times pixels of a progressive JPEG; 10 passes are usual
 MAX_MARKERS = 10_000
+MAX_JPEG = 80_000_000  # bytes of a file
 SMALL_MODES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 OTHER_MODES = 4  # bytes for a pixel in Pillow, RGB too
 DECODER = {"AVIF": 9, "WEBP": 12}  # bytes for a pixel beside Pillow's, measured
@@ -88,7 +89,10 @@ def check(image: Image.Image, file: CountedFile, stored: tuple[int, int]) -> Non
 def _check_scans(image: Image.Image, file: CountedFile, stored: tuple[int, int]) -> float:
     """The bytes of the coefficients that a JPEG of several scans keeps."""
     file.seek(0)
-    scans = _scans(file.read())
+    content = file.read(MAX_JPEG + 1)
+    if len(content) > MAX_JPEG:
+        raise TooMuchError(f"This JPEG photo has more than {MAX_JPEG // 1_000_000} MB")
+    scans = _scans(content)
     layers: Any = image.layer  # type: ignore[attr-defined]
     # Of each component: id, horizontal and vertical sampling, quantisation table.
     highest = max(layer[1] for layer in layers) * max(layer[2] for layer in layers)

@@ -179,7 +179,7 @@ def _limits(image: Image.Image, boxes: list[tuple[int, int, int, int]]) -> tuple
         band = np.asarray(image.crop(box))
         band = band[np.isfinite(band)]
         low, high = min(low, band.min(initial=low)), max(high, band.max(initial=high))
-    return (float(low), float(high)) if low < high else (float(low), float(low) + 1)
+    return (float(low), float(high)) if low < high else (0.0, 1.0)
 
 
 def _eight_bits(image: Image.Image, limits: tuple[float, float]) -> Image.Image:
@@ -187,7 +187,7 @@ def _eight_bits(image: Image.Image, limits: tuple[float, float]) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         low, high = limits
         grey = np.asarray(image, dtype=np.float64)
-        grey = np.nan_to_num(grey, nan=low, posinf=high, neginf=low)
+        grey = np.nan_to_num(grey, nan=low, posinf=high, neginf=low).clip(low, high)
         return Image.fromarray(np.rint((grey - low) * (255 / (high - low))).astype(np.uint8))
     if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
         return image.convert("RGBA")
