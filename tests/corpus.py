@@ -381,14 +381,14 @@ def large() -> Iterator[Case]:
     del rgb, rgba
     grey = np.zeros((side, side), np.uint16)
     yield Case(
-        "16-bit PNG",
+        "16-bit PNG, 49 megapixels",
         encoded(Image.fromarray(grey), "PNG", compress_level=1),
         size=small,
         quarters=None,
     )
     bits = Image.new("P", (side, side))
     yield Case(
-        "palette PNG",
+        "palette PNG, 49 megapixels",
         encoded(bits, "PNG", transparency=3, compress_level=1),
         size=small,
         quarters=None,
