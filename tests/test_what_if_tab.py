@@ -146,7 +146,7 @@ def test_the_endpoint_says_what_the_library_does(client):
     ("arguments", "says"),
     [
         ({"changes": []}, "name a change or paint a region"),
-        ({"changes": ["flat_c"]}, "changes must be among off, off_initial"),
+        ({"changes": ["flat_c"]}, "changes must be one of off, off_initial"),
         ({"changes": ["off"], "layers": ["layer9"]}, "layer must be one of"),
         ({"changes": [], "region": [[1], [1, 1]]}, "rows of the same length"),
         ({"changes": [], "region": [[2.0]]}, "mask must be from 0"),

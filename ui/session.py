@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ui import checkpoints
+from ui.arguments import shown
 from ui.compute import Photo, View, explain
 from ui.networks import Source, catalogue, load
 
@@ -94,7 +95,10 @@ def source_of(network: str) -> Source:
     sources = catalogue()
     source = sources.get(network) or checkpoints.recall(network)
     if source is None:
-        raise gr.Error(f"There is no network {network!r}. Choose one of: {', '.join(sources)}.")
+        raise gr.Error(
+            f"There is no network {shown(network)}. Choose one of: {', '.join(sources)}.",
+            print_exception=False,
+        )
     return source
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -25,6 +26,7 @@ MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")  # of a segment of a JPEG, o
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 
 _one_at_a_time = threading.Lock()
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or else its errors go to stderr
 
 
 class TooMuchError(Exception):
