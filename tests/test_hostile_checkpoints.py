@@ -59,6 +59,7 @@ def test_no_code_has_run(found, sentinel):
     assert not sentinel.exists()
 
 
+@pytest.mark.filterwarnings("ignore")  # of pickletools and torch, on what is in the file
 def test_a_changed_checkpoint_is_read_or_refused(cases, tmp_path):
     small = [case for case in cases if not case.says or "sound" in case.name]
     path = {suffix: tmp_path / f"changed{suffix}" for suffix in (".safetensors", ".pth")}
