@@ -258,9 +258,9 @@ def checked_view(photo: Any, network: str, target: int, size: int) -> View:
     return view_of(photo_of(photo), label, size, target)
 
 
-def layer_of(view: View, name: str) -> LayerAnalysis:
-    """The layer of that name; ``gr.Error`` lists those that there are."""
-    check_choice("layer", name, view.analysis.layers)
+def layer_of(view: View, name: str, argument: str = "layer") -> LayerAnalysis:
+    """The layer that an argument names; ``gr.Error`` lists those that there are."""
+    check_choice(argument, name, view.analysis.layers)
     return view.analysis.layers[name]
 
 

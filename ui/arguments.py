@@ -40,20 +40,29 @@ KINDS: dict[object, tuple[str, Callable[[Any], bool]]] = {
 
 
 def register(function: Callable[..., Any], **how: Any) -> None:
-    """Register an endpoint in the open ``gr.Blocks``, under its name.
+    """Register an endpoint in the open ``gr.Blocks``, under its name, with ``checked`` arguments.
 
-    Its arguments are of the types that it is annotated with when it is called; None stands for
-    an argument's default. Whole numbers are left to ``check_range``, which knows their range.
+    Args:
+        function: see ``checked``.
+        how: further options of ``gr.api``.
+    """
+    api(checked(function), api_name=function.__name__, **how)
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which is called only with what it is annotated with.
+
+    None stands for an argument's default. Whole numbers are left to ``check_range``, which knows
+    their range.
 
     Args:
         function: of arguments of the types in ``KINDS``, whole numbers, and ``PHOTOS``.
-        how: further options of ``gr.api``.
     """
     parameters = inspect.signature(function).parameters
     hints = get_type_hints(function)
 
     @wraps(function)
-    def checked(*values: Any) -> Any:
+    def call(*values: Any) -> Any:
         given = dict(zip(parameters, values, strict=True))
         for name, value in given.items():
             default = parameters[name].default
@@ -63,7 +72,7 @@ def register(function: Callable[..., Any], **how: Any) -> None:
                 check_kind(name, value, hints[name])
         return function(**given)
 
-    api(checked, api_name=function.__name__, **how)
+    return call
 
 
 def check_kind(name: str, value: Any, hint: Any) -> None:

@@ -112,7 +112,7 @@ def view_of(photo: Photo, network: str, size: int, target: int) -> View:
     """
     source = source_of(network)
     try:
-        known = 0 <= target < len(load(source).classes)
+        known = type(target) is int and 0 <= target < len(load(source).classes)
         return explain(photo, source, int(size), int(target) if known else None)
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error

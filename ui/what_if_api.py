@@ -53,10 +53,10 @@ def what_if(
     view = checked_view(photo, network, target, size)
     source = source_of(network or next(iter(catalogue())))
     for name in layers or ():
-        layer_of(view, name)
+        layer_of(view, name, "layers")
     names = list(view.analysis.layers)
     layer = channels_of or names[-1]
-    layer_of(view, layer)
+    layer_of(view, layer, "channels_of")
     offered = MADE_FOR[str(spec_of(source).attention)]
     for change in changes:
         check_choice("changes", change, offered)
