@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 import pytest
 from gradio.media import get_image
 from gradio.utils import get_upload_folder
+from PIL import Image
 from test_hostile_calls import SECONDS, harmless
 
 from drtam.explain import Ablation, analyze, prepare
@@ -185,8 +186,6 @@ def test_a_photo_is_only_what_was_uploaded(tmp_path):
 def show() -> Iterator[str]:
     """The address of a page with class names of a stranger as the tabs write them."""
     network = build_model("resnet18", "drtam", num_classes=len(NAMES), seed=0).eval()
-    from PIL import Image
-
     found = analyze(network, prepare(Image.new("RGB", (64, 64)), 64).tensor)
     figures = [
         scores_figure(found, NAMES, "scores"),
@@ -194,9 +193,8 @@ def show() -> Iterator[str]:
     ]
     assert all(isinstance(figure, go.Figure) for figure in figures)
     with gr.Blocks(analytics_enabled=False) as demo:
-        gr.Markdown(
-            "| class |\n|---|\n" + "\n".join(f"| {plain(n)} |" for n in NAMES), elem_id="t"
-        )
+        rows = [f"| {plain(name)} |" for name in NAMES]
+        gr.Markdown("\n".join(["| class |", "|---|", *rows]), elem_id="t")
         for name in NAMES:
             gr.Markdown(f"- {plain(name)}", elem_classes="name")
         for i, figure in enumerate(figures):
@@ -204,10 +202,8 @@ def show() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    address = demo.launch(prevent_thread_lock=True, server_port=port, quiet=True, ssr_mode=False)[
-        1
-    ]
-    yield address
+    demo.launch(prevent_thread_lock=True, server_port=port, quiet=True, ssr_mode=False)
+    yield f"http://127.0.0.1:{port}/"
     demo.close()
 
 
@@ -220,7 +216,7 @@ def test_names_of_classes_are_shown_and_not_obeyed(browser, show):
     assert page.locator("#t td").all_inner_texts() == NAMES
     assert page.locator(".name li").all_inner_texts() == NAMES
     for plot in ("#p0", "#p1"):
-        labels = page.locator(f"{plot} .ytick").all_inner_texts()
+        labels = page.locator(f"{plot} .ytick").all_text_contents()
         assert sorted(label.strip() for label in labels) == sorted(NAMES)
     for selector in ("#t", ".name", "#p0", "#p1"):
         inside = f"{selector} :is(img, script, b, em, code, s)"
