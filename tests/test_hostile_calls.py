@@ -15,7 +15,8 @@ from typing import Any, get_type_hints
 import gradio as gr
 import httpx
 import pytest
-from corpus import Case, bombs, damaged, no_photos, sizes
+from bombs import bombs, sizes
+from corpus import Case, damaged, no_photos
 from gradio.media import get_image
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -13,7 +13,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from corpus import Case, photos, whole
+from bombs import photos
+from corpus import Case, whole
 from gradio.media import get_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
