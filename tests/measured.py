@@ -56,9 +56,10 @@ def measured(kind: str, path: str) -> dict[str, Any]:
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # or else freed memory would be used unseen
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
-    before, start = kilobytes("VmRSS"), time.perf_counter()
+    before, start, busy = kilobytes("VmRSS"), time.perf_counter(), time.process_time()
     outcome = {"photo": open_photo, "checkpoint": open_checkpoint}[kind](path)
-    seconds = time.perf_counter() - start
+    # On a busy machine the clock also counts what others do.
+    seconds = min(time.perf_counter() - start, time.process_time() - busy)
     return {**outcome, "seconds": seconds, "megabytes": (kilobytes("VmHWM") - before) / 1000}
 
 

@@ -52,8 +52,7 @@ def register(function: Callable[..., Any], **how: Any) -> None:
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, which is called only with what it is annotated with.
 
-    None stands for an argument's default. Whole numbers are left to ``check_range``, which knows
-    their range.
+    Whole numbers are left to ``check_range``, which knows their range.
 
     Args:
         function: of arguments of the types in ``KINDS``, whole numbers, and ``PHOTOS``.
@@ -65,10 +64,8 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*values: Any) -> Any:
         given = dict(zip(parameters, values, strict=True))
         for name, value in given.items():
-            default = parameters[name].default
-            if value is None and default is not inspect.Parameter.empty:
-                given[name] = default
-            elif name not in PHOTOS:
+            is_left_out = value is None and parameters[name].default is None
+            if name not in PHOTOS and not is_left_out:
                 check_kind(name, value, hints[name])
         return function(**given)
 
