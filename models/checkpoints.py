@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from models.build import Spec, build_model
 from models.description import Description
-from models.files import listed, not_finite
+from models.files import HeaderError, check_header, listed, not_finite
 
 KEY = "drtam_lens"  # of the description among the header's metadata
+MAX_TENSORS = 10_000  # a Mask R-CNN of ResNet-101 has 2,000
 FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names
 
 
@@ -157,8 +158,13 @@ def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}: check its name.")
     try:
+        check_header(path)
         with safe_open(path, framework="pt", device="cpu") as file:
+            if len(file.keys()) > MAX_TENSORS:
+                raise HeaderError(f"holds {len(file.keys())} tensors, more than {MAX_TENSORS}")
             yield file
+    except HeaderError as error:
+        raise CheckpointError(f"{path.name} {error}: choose another one.") from error
     except OSError as error:
         raise CheckpointError(f"{path.name} cannot be read: {error}.") from error
     except SafetensorError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -10,7 +11,9 @@ from drtam.checks import check_range
 from models.build import Spec
 
 VERSION = 1
-MAX_LENGTH = 10_000_000  # characters of JSON; 100,000 class names take about 3,000,000
+MAX_NAME = 500  # characters of a class
+NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control, and halves of characters
+MAX_LENGTH = 4_000_000  # characters of JSON; 100,000 class names take about 3,000,000
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,10 @@ class Description:
     recipe: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.classes, tuple) or not all(
-            isinstance(name, str) for name in self.classes
-        ):
-            raise ValueError("classes must be a list of names")
+        if not isinstance(self.classes, tuple) or not all(map(_is_name, self.classes)):
+            raise ValueError(
+                f"classes must be a list of names of at most {MAX_NAME} characters in one line"
+            )
         if len(self.classes) != self.spec.num_classes:
             raise ValueError(
                 f"classes must have as many names as the network has classes, "
@@ -89,6 +92,11 @@ class Description:
         _check_names("its spec", values["spec"], Spec)
         lists = {name: _as_tuple(name, values[name]) for name in ("classes", "mean", "std")}
         return cls(**{**values, **lists, "spec": Spec(**values["spec"])})
+
+
+def _is_name(value: object) -> bool:
+    """Whether it is text that a page can show in one line."""
+    return isinstance(value, str) and len(value) <= MAX_NAME and not NO_TEXT.search(value)
 
 
 def _check_colours(name: str, values: object) -> None:

@@ -11,7 +11,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from models.pickles import PickleError, check_pickle
+
 NAMED = 8  # tensors that a message lists before it counts
+MAX_HEADER = 10_000_000  # bytes of JSON; a description with 100,000 class names takes 3,000,000
+
+
+class HeaderError(ValueError):
+    """A safetensors file whose header is absurdly long; the message is half a sentence."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -25,21 +32,40 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"There is no file {path}: check its name.")
     try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        if path.suffix == ".safetensors":
+            check_header(path)
+            content: Any = load_file(path)
+        else:
+            check_pickle(path)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except HeaderError as error:
+        raise ValueError(f"{path.name} {error}.") from error
     except SafetensorError as error:
         raise ValueError(f"{path.name} is no whole safetensors file: copy it again.") from error
+    except PickleError as error:
+        raise ValueError(
+            f"{path.name} {error}: save model.state_dict() alone by torch.save and use that file."
+        ) from error
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path.name} holds more than weights, which could run code when loaded: save "
             "model.state_dict() alone and use that file."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # torch.load raises almost anything on a damaged file
         raise ValueError(f"{path.name} is damaged or no file of torch.save.") from error
     return plain_names(content, path.name)
+
+
+def check_header(path: Path) -> None:
+    """Refuse a safetensors file that would be parsed for long.
+
+    Raises:
+        HeaderError: its header is longer than ``MAX_HEADER``, and there.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if MAX_HEADER < length <= path.stat().st_size:
+        raise HeaderError(f"has a header of {length} bytes, more than {MAX_HEADER}")
 
 
 def plain_names(content: Any, name: str) -> dict[str, Tensor]:

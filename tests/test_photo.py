@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
 from torchvision.transforms import v2
 
-from drtam.explain import PhotoError, load_photo, prepare
+from drtam.explain import load_photo, prepare
 from drtam.explain.photo import fit
 
 
@@ -28,15 +24,6 @@ def picture() -> Image.Image:
 def close(ours: Image.Image, expected: Image.Image, tolerance: int = 8) -> bool:
     difference = np.abs(np.asarray(ours, int) - np.asarray(expected, int))
     return ours.mode == "RGB" and ours.size == expected.size and difference.mean() <= tolerance
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF"])
-def test_every_usual_format_is_read(picture, encode, kind):
-    assert close(load_photo(encode(picture, kind)), picture)
-
-
-def test_a_cmyk_jpeg_becomes_rgb(picture, encode):
-    assert close(load_photo(encode(picture.convert("CMYK"), "JPEG")), picture)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -78,11 +65,6 @@ def test_exif_orientation_is_applied_once(picture, encode, orientation):
     assert close(prepare(upright, 64).pixels, prepare(picture, 64).pixels, tolerance=0)
 
 
-def test_an_animation_shows_its_first_frame(picture, encode):
-    file = encode(picture, "GIF", save_all=True, append_images=[Image.new("RGB", (48, 32))] * 3)
-    assert close(load_photo(file), picture)
-
-
 def test_a_colour_profile_is_converted_to_srgb(picture, encode):
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     assert close(load_photo(encode(picture, "PNG", icc_profile=lab.tobytes())), picture, 1)
@@ -92,60 +74,6 @@ def test_a_colour_profile_is_converted_to_srgb(picture, encode):
 def test_a_long_side_is_scaled_down(encode):
     photo = load_photo(encode(Image.new("RGB", (3000, 1500)), "JPEG"), max_side=500)
     assert photo.size == (500, 250)
-
-
-def png_header(width: int, height: int) -> io.BytesIO:
-    """A PNG that promises a size and holds nothing."""
-    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
-    data = b"IDAT" + zlib.compress(b"\0" * 10)
-    chunks += struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
-    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + chunks)
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "says"),
-    [
-        (30000, 30000, "scale it down"),
-        (13000, 13000, "scale it down"),
-        (1, 1, "at least 8"),
-        (20000, 7, "at least 8"),
-        (20000, 20, "crop it"),
-        (20, 20000, "crop it"),
-    ],
-)
-def test_a_useless_size_is_refused_by_the_header_alone(width, height, says):
-    with pytest.raises(PhotoError, match=says):
-        load_photo(png_header(width, height))
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"hello",
-        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-        b"\xff\xd8\xff\xe0garbage",
-        b"GIF89a",
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
-    ],
-)
-def test_what_is_no_photo_gets_a_sentence(content):
-    with pytest.raises(PhotoError, match="could not be read as a photo"):
-        load_photo(io.BytesIO(content))
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "AVIF"])
-def test_a_damaged_file_gives_a_photo_or_a_sentence(lion, encode, kind):
-    whole = encode(lion.resize((64, 64)), kind).getvalue()
-    generator = np.random.default_rng(0)
-    for _ in range(40):
-        broken = bytearray(whole[: int(generator.integers(1, len(whole)))])
-        broken[int(generator.integers(len(broken)))] ^= 1 << int(generator.integers(8))
-        try:
-            assert load_photo(io.BytesIO(bytes(broken))).mode == "RGB"
-        except PhotoError as error:
-            assert len(str(error)) > 40  # noqa: PT017 - any other error fails the test
 
 
 @pytest.mark.parametrize("size", [(224, 224), (640, 480), (480, 640), (1200, 200), (100, 799)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import numpy as np
 import pytest
 import torch
@@ -77,7 +79,7 @@ def test_score_bars_are_the_most_probable_classes_and_the_target(analysis):
     probabilities = analysis.logits[0].softmax(0)
     best = probabilities.topk(3).indices.tolist()
     expected = best if 4 in best else [*best, 4]
-    assert [label.strip() for label in bars.y] == [CLASSES[k] for k in expected]
+    assert [unescape(label).strip() for label in bars.y] == [CLASSES[k] for k in expected]
     np.testing.assert_allclose(bars.x, probabilities[expected])
     own = bars.marker.color[expected.index(4)]
     assert [color == own for color in bars.marker.color] == [k == 4 for k in expected]

@@ -146,10 +146,10 @@ def test_the_endpoint_says_what_the_library_does(client):
     ("arguments", "says"),
     [
         ({"changes": []}, "name a change or paint a region"),
-        ({"changes": ["flat_c"]}, "changes must be among off, off_initial"),
-        ({"changes": ["off"], "layers": ["layer9"]}, "layer must be one of"),
+        ({"changes": ["flat_c"]}, "changes must be one of off, off_initial"),
+        ({"changes": ["off"], "layers": ["layer9"]}, "layers must be one of"),
         ({"changes": [], "region": [[1], [1, 1]]}, "rows of the same length"),
-        ({"changes": [], "region": [[2.0]]}, "mask must be from 0"),
+        ({"changes": [], "region": [[2.0]]}, "region must hold numbers from 0 to 1, not 2"),
         ({"changes": [], "region": [[1]], "gain": 3}, "gain must be from 0 to 2"),
     ],
 )

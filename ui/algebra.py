@@ -104,7 +104,10 @@ def pick(
     photo: Photo, network: str, size: int, target: int, layer: str | None, event: gr.EventData
 ) -> tuple[str, str, Any]:
     """The node that was clicked."""
-    return _chosen(event.node, photo, network, size, target, layer)
+    node = getattr(event, "node", None)
+    if node not in list(NODES):
+        raise gr.Error("There is no such step: click one in the figure.", print_exception=False)
+    return _chosen(node, photo, network, size, target, layer)
 
 
 def walk(way: int) -> Callable[..., tuple[str, str, Any]]:

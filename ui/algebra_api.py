@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import gradio as gr
-from gradio.events import api
 
 from drtam import DRTAM, DRTAMTrace, attention_layers
 from drtam.explain import Embedding, drtam_steps
 from ui.api import Json, about, checked_view, layer_of, listed
+from ui.arguments import register
 from ui.networks import catalogue, load
 from ui.session import MOST_PROBABLE, source_of
 
 
 def build() -> None:
     """Register the endpoint in the open ``gr.Blocks``."""
-    api(steps, api_name="steps", concurrency_id="model", concurrency_limit=1)
+    register(steps, concurrency_id="model", concurrency_limit=1)
 
 
 def steps(photo: str, layer: str, network: str = "", size: int = 224) -> Json:
@@ -36,7 +36,7 @@ def steps(photo: str, layer: str, network: str = "", size: int = 224) -> Json:
     model = load(source_of(network or next(iter(catalogue())))).model
     module = attention_layers(model).get(layer)
     if not isinstance(trace, DRTAMTrace) or not isinstance(module, DRTAM):
-        raise gr.Error(f"{view.label} has no such steps: only DRTAM does.")
+        raise gr.Error(f"{view.label} has no such steps: only DRTAM does.", print_exception=False)
     found = drtam_steps(module, trace)
     return {
         **about(view),

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-from gradio.events import api
 from torch import Tensor
 
 from drtam import DRTAMTrace
 from drtam.explain import LayerAnalysis, named_maps
 from models.paper import find_row
 from ui import compare
+from ui.arguments import check_choice, check_range, register
 from ui.compute import SIZES, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost, load
 from ui.photo_argument import photo_of
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 def build() -> None:
     """Register every endpoint in the open ``gr.Blocks``."""
     for function in (networks, analyze, layer, descriptors, compare_modules, variant):
-        api(function, api_name=function.__name__, concurrency_id="model", concurrency_limit=1)
+        register(function, concurrency_id="model", concurrency_limit=1)
 
 
 def networks() -> list[str]:
@@ -141,7 +141,7 @@ def descriptors(photo: str, layer: str, network: str = "", size: int = 224) -> J
     view = checked_view(photo, network, MOST_PROBABLE, size)
     found = layer_of(view, layer)
     if not isinstance(found.trace, DRTAMTrace) or found.residual is None:
-        raise gr.Error(f"{view.label} has no descriptors: only DRTAM does.")
+        raise gr.Error(f"{view.label} has no descriptors: only DRTAM does.", print_exception=False)
     kinds = {
         "input": found.trace.descriptors,
         "residual": found.trace.residual,
@@ -227,8 +227,7 @@ def variant(
         ("attention", attention, ATTENTION_NAMES),
         ("placement", placement, PLACEMENTS),
     ):
-        if choice not in choices:
-            raise gr.Error(f"{argument} must be one of {', '.join(choices)}, not {choice!r}")
+        check_choice(argument, choice, choices)
     limits = (("s", s, 1, 16), ("n", n, 1, 64), ("r", r, 1, 128), ("seed", seed, 0, 99))
     for name, value, low, high in (*limits, ("size", size, *SIZES)):
         check_range(name, value, low, high)
@@ -259,17 +258,10 @@ def checked_view(photo: Any, network: str, target: int, size: int) -> View:
     return view_of(photo_of(photo), label, size, target)
 
 
-def layer_of(view: View, name: str) -> LayerAnalysis:
-    """The layer of that name; ``gr.Error`` lists those that there are."""
-    if name not in view.analysis.layers:
-        raise gr.Error(f"layer must be one of {', '.join(view.analysis.layers)}, not {name!r}")
+def layer_of(view: View, name: str, argument: str = "layer") -> LayerAnalysis:
+    """The layer that an argument names; ``gr.Error`` lists those that there are."""
+    check_choice(argument, name, view.analysis.layers)
     return view.analysis.layers[name]
-
-
-def check_range(name: str, value: int, low: int, high: int) -> None:
-    """Refuse what is no whole number in [low, high]."""
-    if type(value) is not int or not low <= value <= high:
-        raise gr.Error(f"{name} must be a whole number from {low} to {high}, not {value!r}")
 
 
 def about(view: View) -> Json:

@@ -19,6 +19,7 @@ from ui.compute import Photo, View, prepared
 from ui.networks import ATTENTION_NAMES, rivals
 from ui.session import Session, source_of
 from viz.faithfulness import STYLES, curves_figure
+from viz.text import plain
 
 STEPS = (3, 24)  # what the page and the endpoint offer
 DEFAULT_STEPS = 6
@@ -199,7 +200,7 @@ def report_of(layer: str, results: Judged) -> str:
     lines = [f"Layer **{layer}** of"]
     for view, result in results.values():
         start = float(result.deletion.probabilities[0, 0])
-        lines.append(f"- {view.label}: {view.classes[result.target]} ({start:.2%})")
+        lines.append(f"- {view.label}: {plain(view.classes[result.target])} ({start:.2%})")
     if not all(view.trained for view, _ in results.values()):
         lines.append(UNTRAINED)
     lines += ["", f"| {' | '.join(HEADS)} |", "|---|---|" + "--:|" * (len(HEADS) - 2)]

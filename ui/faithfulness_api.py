@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import gradio as gr
-from gradio.events import api
 
-from ui.api import Json, about, check_range, checked_view, layer_of
+from ui.api import Json, about, checked_view, layer_of
+from ui.arguments import check_range, register
 from ui.faithfulness import DEFAULT_STEPS, STEPS, judged, rows_of
 from ui.networks import catalogue
 from ui.photo_argument import photo_of
@@ -18,7 +18,7 @@ METRICS = ("deletion", "insertion", "road", "sensitivity", "randomised")
 
 def build() -> None:
     """Register the endpoint in the open ``gr.Blocks``."""
-    api(faithfulness, api_name="faithfulness", concurrency_id="model", concurrency_limit=1)
+    register(faithfulness, concurrency_id="model", concurrency_limit=1)
 
 
 def faithfulness(

@@ -13,6 +13,7 @@ from ui import checkpoints, links, take_away
 from ui.compute import SIZES, Photo, View
 from ui.examples import EXAMPLES, example
 from ui.networks import Opened, catalogue, cost, damaged, spec_of
+from ui.photo_argument import uploaded
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
@@ -147,7 +148,7 @@ def open_photo(file: dict[str, Any] | None) -> Any:
     if file is None:
         return gr.skip()
     try:
-        return Photo.open(file["path"])
+        return Photo.open(uploaded(file))
     except PhotoError as error:
         title = "This photo cannot be used"
         raise gr.Error(str(error), title=title, print_exception=False) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -94,7 +95,8 @@ class Opened:
     @property
     def label(self) -> str:
         """As the page writes it."""
-        return f"{_name(load(self).spec)}, from {self.path.name}"
+        file = re.sub(r"[^\w. -]", "_", self.path.name)  # it may stand in Markdown
+        return f"{_name(load(self).spec)}, from {file}"
 
 
 Source = Untrained | Embedded | Opened

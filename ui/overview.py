@@ -35,7 +35,10 @@ def build(session: Session) -> None:
 
 def follow(revision: int, event: gr.EventData) -> tuple[str, int]:
     """The clicked layer, for every tab."""
-    return event.layer, revision + 1
+    layer = getattr(event, "layer", None)
+    if not isinstance(layer, str):
+        raise gr.Error("There is no such layer: click a map.", print_exception=False)
+    return layer, revision + 1
 
 
 def draw(

@@ -70,7 +70,10 @@ def build(
 
 def open_row(revision: int, event: gr.EventData) -> list[object]:
     """The clicked row's network for the controls of the Variants tab, which opens."""
-    row = next(r for r in ROWS if r.table == event.table and r.row == event.row)
+    asked = getattr(event, "table", None), getattr(event, "row", None)
+    row = next((r for r in ROWS if (r.table, r.row) == asked), None)
+    if row is None:
+        raise gr.Error("There is no such row: click one in the table.", print_exception=False)
     spec, seed = row.spec, 0
     controls = [spec.backbone, spec.attention or NONE, spec.s, spec.n, spec.r, seed]
     revisions = [revision + 1, revision + 1]

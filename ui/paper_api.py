@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from gradio.events import api
-
 from models.paper import ROWS
-from ui.api import Json, check_range
+from ui.api import Json
+from ui.arguments import check_range, register
 from ui.paper import counted
 
 
 def build() -> None:
     """Register the endpoint in the open ``gr.Blocks``."""
-    api(paper, api_name="paper")
+    register(paper)
 
 
 def paper(table: int) -> list[Json]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from gradio_client.utils import is_file_obj_with_meta
 
 from drtam.explain import PhotoError
@@ -35,6 +37,24 @@ def photo_of(given: Any) -> Photo:
         return Photo.open(_decoded(given))
     except PhotoError as error:
         raise gr.Error(str(error), print_exception=False) from error
+
+
+def uploaded(file: Any) -> str:
+    """The path of a file that the page's photo holds, which a stranger may have written.
+
+    Gradio checks the paths of events that preprocess their inputs, and of those that name
+    themselves a ``gradio.FileData``.
+
+    Raises:
+        gr.Error: it is not in the folder of uploads.
+    """
+    path = file.get("path") if isinstance(file, dict) else None
+    folder = Path(get_upload_folder()).resolve()
+    if not isinstance(path, str) or "\0" in path:
+        raise gr.Error("This is no photo: upload one.", print_exception=False)
+    if not Path(path).resolve().is_relative_to(folder) or not Path(path).is_file():
+        raise gr.Error("This photo is no longer here: upload it again.", print_exception=False)
+    return path
 
 
 def _decoded(uri: Any) -> io.BytesIO:

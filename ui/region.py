@@ -90,7 +90,7 @@ def mask_of(cells: str | None) -> Tensor | None:
     Raises:
         ValueError: it is something else.
     """
-    if not re.fullmatch(f"[01]{{{CELLS**2}}}", cells or ""):
+    if not isinstance(cells, str) or not re.fullmatch(f"[01]{{{CELLS**2}}}", cells):
         raise ValueError("The painted region did not arrive. Reload the page and try again.")
-    mask = torch.tensor([float(cell) for cell in cells or ""]).view(CELLS, CELLS)
+    mask = torch.tensor([float(cell) for cell in cells]).view(CELLS, CELLS)
     return mask if mask.any() else None

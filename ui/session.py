@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ui import checkpoints
+from ui.arguments import shown
 from ui.compute import Photo, View, explain
 from ui.networks import Source, catalogue, load
 
@@ -106,7 +107,10 @@ def source_of(network: str) -> Source:
     sources = catalogue()
     source = sources.get(network) or checkpoints.recall(network)
     if source is None:
-        raise gr.Error(f"There is no network {network!r}. Choose one of: {', '.join(sources)}.")
+        raise gr.Error(
+            f"There is no network {shown(network)}. Choose one of: {', '.join(sources)}.",
+            print_exception=False,
+        )
     return source
 
 
@@ -120,7 +124,7 @@ def view_of(photo: Photo, network: str, size: int, target: int) -> View:
     """
     source = source_of(network)
     try:
-        known = 0 <= target < len(load(source).classes)
+        known = type(target) is int and 0 <= target < len(load(source).classes)
         return explain(photo, source, int(size), int(target) if known else None)
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error

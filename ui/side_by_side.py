@@ -15,6 +15,7 @@ from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import Tile, tiles_html
 from ui.variants import counterpart
 from viz.overlay import value_range
+from viz.text import plain
 
 EXPLANATION = """
 **A** is what the page shows now. Pin it as **B**, then choose another photo, network, class or
@@ -104,7 +105,7 @@ def describe(a: View, b: View, correlation: float) -> str:
     ]
     for name in best:
         cells = [f"{found[name]:.2%}" if name in found else "–" for found in probabilities]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {plain(name)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

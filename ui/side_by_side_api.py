@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from gradio.events import api
-
 from drtam.explain import difference, rank_correlation
 from ui.api import Json, about, checked_view, layer_of, listed
+from ui.arguments import register
 from ui.session import MOST_PROBABLE
 from ui.variants import counterpart
 
 
 def build() -> None:
     """Register the endpoint in the open ``gr.Blocks``."""
-    api(side_by_side, api_name="side_by_side", concurrency_id="model", concurrency_limit=1)
+    register(side_by_side, concurrency_id="model", concurrency_limit=1)
 
 
 def side_by_side(

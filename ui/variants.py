@@ -75,7 +75,9 @@ def use(
 ) -> gr.Dropdown:
     """The variant as the network of all tabs."""
     if attention == NONE:
-        raise gr.Error("A plain network has no attention to show: choose one first.")
+        raise gr.Error(
+            "A plain network has no attention to show: choose one first.", print_exception=False
+        )
     source = Untrained(backbone, attention, int(s), int(n), int(r), int(seed), placement)
     try:
         return checkpoints.select(source.label, source)

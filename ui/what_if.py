@@ -19,6 +19,7 @@ from ui.session import Session, source_of, view_of
 from ui.tiles import Tile, tiles_html
 from viz.ablation import layer_effects_figure, paired_scores_figure
 from viz.overlay import value_range
+from viz.text import plain
 
 THIS, STAGE, ALL, CHOSEN = "this layer", "its stage", "all layers", "those chosen below"
 ON_MAP, ON_PHOTO = "the map of these layers", "the photo"
@@ -224,7 +225,7 @@ def summary_of(found: WhatIf) -> str:
     lines = [
         f"**{'; '.join(found.changes)}**{where}.",
         "",
-        f"{view.classes[found.target]}: {before:.3%} → {after:.3%}. " + _in_words(change),
+        f"{plain(view.classes[found.target])}: {before:.3%} → {after:.3%}. " + _in_words(change),
     ]
     if view.note:
         lines += [

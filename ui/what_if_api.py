@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 import torch
-from gradio.events import api
 
 from ui.api import Json, checked_view, layer_of
+from ui.arguments import check_choice, register, shown
 from ui.interventions import MADE_FOR, MOST_GAIN, Asked, report, run
 from ui.networks import catalogue, spec_of
 from ui.photo_argument import photo_of
@@ -17,7 +17,7 @@ MOST_CELLS = 256  # along a side of the region
 
 def build() -> None:
     """Register the endpoint in the open ``gr.Blocks``."""
-    api(what_if, api_name="what_if", concurrency_id="model", concurrency_limit=1)
+    register(what_if, concurrency_id="model", concurrency_limit=1)
 
 
 def what_if(
@@ -53,18 +53,19 @@ def what_if(
     view = checked_view(photo, network, target, size)
     source = source_of(network or next(iter(catalogue())))
     for name in layers or ():
-        layer_of(view, name)
+        layer_of(view, name, "layers")
     names = list(view.analysis.layers)
     layer = channels_of or names[-1]
-    layer_of(view, layer)
+    layer_of(view, layer, "channels_of")
     offered = MADE_FOR[str(spec_of(source).attention)]
     for change in changes:
-        if change not in offered:
-            raise gr.Error(f"changes must be among {', '.join(offered)}, not {change!r}")
+        check_choice("changes", change, offered)
     if not changes and not region:
-        raise gr.Error("name a change or paint a region")
+        raise gr.Error("name a change or paint a region", print_exception=False)
     if not 0 <= gain <= MOST_GAIN:
-        raise gr.Error(f"gain must be from 0 to {MOST_GAIN:g}, not {gain!r}")
+        raise gr.Error(
+            f"gain must be from 0 to {MOST_GAIN:g}, not {shown(gain)}", print_exception=False
+        )
     mask = None if not region else _mask(region)
     asked = Asked(tuple(changes), tuple(layers or names), mask, gain, on_photo)
     found = run(photo_of(photo), source, size, view, asked, layer)
@@ -74,8 +75,14 @@ def what_if(
 def _mask(region: list[list[float]]) -> torch.Tensor:
     sides = {len(row) for row in region}
     if len(sides) != 1 or not 1 <= max(len(region), *sides) <= MOST_CELLS or 0 in sides:
-        raise gr.Error(f"region must be rows of the same length, from 1 to {MOST_CELLS} each way")
-    try:
-        return torch.tensor(region, dtype=torch.float32)
-    except (TypeError, ValueError) as error:
-        raise gr.Error("region must hold numbers from 0 to 1") from error
+        raise gr.Error(
+            f"region must be rows of the same length, from 1 to {MOST_CELLS} each way",
+            print_exception=False,
+        )
+    mask = torch.tensor(region, dtype=torch.float32)
+    if mask.min() < 0 or mask.max() > 1:
+        raise gr.Error(
+            f"region must hold numbers from 0 to 1, not {mask.min():g} to {mask.max():g}",
+            print_exception=False,
+        )
+    return mask

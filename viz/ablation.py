@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from drtam.explain import Ablation
 from viz.color import AFTER, NEUTRAL
 from viz.layout import array, finish
+from viz.text import plain
 
 
 def paired_scores_figure(
@@ -34,7 +35,7 @@ def paired_scores_figure(
         figure.add_trace(
             go.Bar(
                 x=values[shown],
-                y=[f"{classes[k]} " for k in shown],
+                y=[f"{plain(classes[k])} " for k in shown],
                 name=name,
                 orientation="h",
                 marker_color=color,

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from drtam.explain import Analysis
 from viz.color import COMPLEMENT, INITIAL
 from viz.layout import array, finish
+from viz.text import plain
 
 
 def scores_figure(
@@ -29,7 +30,7 @@ def scores_figure(
     figure = go.Figure(
         go.Bar(
             x=probabilities[shown],
-            y=[f"{classes[k]} " for k in shown],
+            y=[f"{plain(classes[k])} " for k in shown],
             orientation="h",
             marker_color=[COMPLEMENT if k == target else INITIAL for k in shown],
             text=[f"{probabilities[k]:.2%}" for k in shown],

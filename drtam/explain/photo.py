@@ -10,16 +10,29 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 from torch import Tensor
 
+from drtam.explain import decoding
+
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-MAX_PIXELS = 50_000_000  # decoded, that is 150 MB as RGB
+MAX_PIXELS = 50_000_000
 MIN_SIDE = 8
 MAX_ASPECT = 8
+BAND = 500_000  # pixels that are converted at once
 STRIDE = 32  # of ResNet and MobileNetV2: sides are multiples, so that no pixel is cut off
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by the EXIF orientation
 
 
 class PhotoError(ValueError):
@@ -43,23 +56,23 @@ def load_photo(source: str | os.PathLike[str] | BinaryIO, max_side: int = 1536) 
     """Decode a photo to upright 8-bit sRGB; of an animation the first frame.
 
     Transparency is laid over white, 16-bit and floating point greys are scaled to 8 bits, and
-    an embedded colour profile is converted to sRGB.
+    an embedded colour profile is converted to sRGB. One photo is decoded at a time.
 
     Args:
         source: a path, or a file opened for reading bytes.
         max_side: a photo with a longer side is scaled down to it.
 
     Raises:
-        PhotoError: not a photo in one of ``FORMATS``, damaged, over ``MAX_PIXELS``, a side
-            under ``MIN_SIDE``, or longer than ``MAX_ASPECT`` times its width.
+        PhotoError: not a photo in one of ``FORMATS``, damaged, over ``MAX_PIXELS``, over what
+            ``decoding`` allows, a side under ``MIN_SIDE``, or longer than ``MAX_ASPECT`` times
+            its width.
     """
     try:
-        with Image.open(source, formats=FORMATS) as image:
-            check_size(*image.size)
-            image.draft("RGB", (max_side, max_side))
-            return _to_rgb(image, max_side)
+        return _to_rgb(_decode(source, max_side), max_side)
     except PhotoError:
         raise
+    except decoding.TooMuchError as error:
+        raise PhotoError(f"{error}: scale it down, or save it as a plain JPEG.") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(
             f"This photo has more than {MAX_PIXELS // 1_000_000} million pixels: "
@@ -90,32 +103,96 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def _to_rgb(image: Image.Image, max_side: int) -> Image.Image:
-    image.seek(0)
-    upright = ImageOps.exif_transpose(image)
-    profile = upright.info.get("icc_profile")
-    upright = _eight_bits(upright)
-    upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
-    alpha = upright.convert("RGBA").getchannel("A") if upright.has_transparency_data else None
-    rgb = _to_srgb(upright, profile)
+@dataclass(frozen=True)
+class _Decoded:
+    """A photo that still lies on its side, with its transparency, in its own colours.
+
+    Attributes:
+        image: in 8 bits, at least twice as long as it is to become where it was longer.
+        turn: what sets it upright.
+        profile: of its colours.
+    """
+
+    image: Image.Image
+    turn: Image.Transpose | None
+    profile: bytes | None
+
+
+def _decode(source: str | os.PathLike[str] | BinaryIO, max_side: int) -> _Decoded:
+    with decoding.bounded(source) as file, Image.open(file, formats=FORMATS) as image:
+        stored = image.size
+        check_size(*stored)
+        image.draft("RGB", (max_side, max_side))
+        decoding.check(image, file, stored)
+        image.seek(0)
+        return _shrunk(image, max_side)
+
+
+def _to_rgb(decoded: _Decoded, max_side: int) -> Image.Image:
+    small = decoded.image
+    small.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    if decoded.turn is not None:
+        small = small.transpose(decoded.turn)
+    alpha = small.getchannel("A") if small.mode in ("LA", "RGBA") else None
+    rgb = _to_srgb(small, decoded.profile)
     if alpha is not None:
         white = Image.new("RGB", rgb.size, "white")
         rgb = Image.composite(rgb, white, alpha)
     return rgb
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Palettes to RGB(A), and greys of more than 8 bits to 8."""
-    if image.mode in ("P", "PA"):
-        return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if not image.mode.startswith(("I", "F")):
-        return image.copy()
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
+def _orientation(image: Image.Image) -> int:
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged EXIF data is no reason to refuse a photo
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _shrunk(image: Image.Image, max_side: int) -> _Decoded:
+    """Converted band by band, so that a large photo is in memory once."""
+    factor = max(1, max(image.size) // (2 * max_side))
+    rows = factor * max(1, BAND // (image.width * factor))
+    boxes = [
+        (0, top, image.width, min(top + rows, image.height))
+        for top in range(0, image.height, rows)
+    ]
+    limits = _limits(image, boxes)
+    whole: Image.Image | None = None
+    for box in boxes:
+        part = _eight_bits(image.crop(box), limits).reduce(factor)
+        if whole is None:
+            whole = Image.new(part.mode, (part.width, math.ceil(image.height / factor)))
+        whole.paste(part, (0, box[1] // factor))
+    assert whole is not None
+    return _Decoded(whole, _TURNS.get(_orientation(image)), image.info.get("icc_profile"))
+
+
+def _limits(image: Image.Image, boxes: list[tuple[int, int, int, int]]) -> tuple[float, float]:
+    """What becomes black and white in a grey of more than 8 bits."""
     if image.mode.startswith("I;16"):
-        low, high = 0.0, 65535.0
-    else:  # 32 bits say nothing of their range
-        low, high = float(grey.min()), max(float(grey.max()), float(grey.min()) + 1e-12)
-    return Image.fromarray(np.rint((grey - low) * (255 / (high - low))).astype(np.uint8))
+        return 0.0, 65535.0
+    if not image.mode.startswith(("I", "F")):
+        return 0.0, 255.0
+    low, high = math.inf, -math.inf  # 32 bits say nothing of their range
+    for box in boxes:
+        band = np.asarray(image.crop(box))
+        band = band[np.isfinite(band)]
+        low, high = min(low, band.min(initial=low)), max(high, band.max(initial=high))
+    return (float(low), float(high)) if low < high else (0.0, 1.0)
+
+
+def _eight_bits(image: Image.Image, limits: tuple[float, float]) -> Image.Image:
+    """Bits to greys, palettes to RGB(A), and greys of more than 8 bits to 8."""
+    if image.mode.startswith(("I", "F")):
+        low, high = limits
+        grey = np.asarray(image, dtype=np.float64)
+        grey = np.nan_to_num(grey, nan=low, posinf=high, neginf=low).clip(low, high)
+        return Image.fromarray(np.rint((grey - low) * (255 / (high - low))).astype(np.uint8))
+    if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
+        return image.convert("RGBA")
+    plain = {"P": "RGB", "PA": "RGB", "1": "L"}
+    return image.convert(plain[image.mode]) if image.mode in plain else image
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -166,7 +243,7 @@ def prepare(
     if not STRIDE <= size <= 1024:
         raise ValueError(f"size must be from {STRIDE} to 1024, not {size}")
     check_size(*photo.size)
-    rgb = _to_rgb(photo, max(photo.size))
+    rgb = _to_rgb(_shrunk(photo, max(photo.size)), max(photo.size))
     pixels = rgb.resize(fit(*rgb.size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
     values = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
     scale = torch.tensor((mean, std)).view(2, 1, 3, 1, 1)

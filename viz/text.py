@@ -1,0 +1,16 @@
+"""Text of strangers, such as the class names in a checkpoint, where markup would be obeyed."""
+
+from __future__ import annotations
+
+import re
+
+MARKUP = re.compile(r"[<>&\[\]|`*_~$\\:@]")
+
+
+def plain(text: str) -> str:
+    """The text for Markdown, HTML or a Plotly figure, each of which then shows it as it is.
+
+    What could begin a tag, a link, an image, a table's cell, emphasis or a formula is written
+    as an HTML entity, which all three show as the character.
+    """
+    return MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
