@@ -8,6 +8,8 @@
     picture.setAttribute('role', 'img');
     picture.ariaLabel = said;
     layers.forEach(layer => { layer.ariaHidden = true; });
+    const box = chart.closest('.block');  // on a phone, one panel alone stands in the middle
+    if (!chart.querySelector('.x2y2')) box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2;
   });
 
   const reachWhatScrolls = () => all('.tabitem .block, .katex-display').forEach(box => {

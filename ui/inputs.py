@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from drtam.explain import PhotoError
 from ui import checkpoints, links, take_away
 from ui.compute import SIZES, Photo, View
 from ui.examples import EXAMPLES, example
-from ui.networks import Opened, catalogue, cost, device_name, spec_of
+from ui.networks import Opened, catalogue, cost, device_name, load, spec_of
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
+LOG = logging.getLogger(__name__)
 DEFAULT_SIZE = 224
 SCORES = {  # what the class scores of a network are, by its kind
     "maskrcnn": "\n\nThe score of a class is that of its best box.",
@@ -128,9 +130,17 @@ def connect(
 
 
 def warm_up() -> None:
-    """Analyse what a new visitor sees first, so that it is there when the page opens."""
-    photo = Photo.open(example(next(iter(EXAMPLES.values()))))
-    view_of(photo, next(iter(catalogue())), DEFAULT_SIZE, MOST_PROBABLE)
+    """Analyse what a new visitor sees first, so that it is there when the page opens.
+
+    Whoever configures logging reads how far it is.
+    """
+    network, source = next(iter(catalogue().items()))
+    LOG.info("Building %s on %s", network, device_name())
+    load(source)
+    label, file = next(iter(EXAMPLES.items()))
+    LOG.info("Analysing the first photo, %s", label)
+    view_of(Photo.open(example(file)), network, DEFAULT_SIZE, MOST_PROBABLE)
+    LOG.info("Opening the page")
 
 
 def open_photo(file: dict[str, Any] | None) -> Any:
