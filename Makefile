@@ -7,6 +7,7 @@ export PORT ?= 7860
 .PHONY: run test lint browser screenshots clean
 
 run: $(VENV)/app
+	@echo Loading libraries
 	$(BIN)/python app.py
 
 # Two processes with a thread each: on two cores, threads of one process mostly wait. What the

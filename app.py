@@ -1,13 +1,16 @@
 """Builds the page and launches it: what `make run` and a Hugging Face Space start."""
 
 import os
+import signal
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from ui import checkpoints, inputs, page
+from ui import checkpoints, inputs, page, serving
 
 THEME = gr.themes.Default(
     primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
@@ -21,14 +24,21 @@ THEME = gr.themes.Default(
     checkbox_border_color_dark="*neutral_400",
 )
 
-demo = page.build()
-demo.queue(max_size=20, default_concurrency_limit=4)
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve the page until SIGTERM or Ctrl+C; visitors' files are removed then."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = serving.private_folder()
+    os.environ["GRADIO_TEMP_DIR"] = os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    demo = page.build()
+    demo.queue(max_size=serving.WAITING, default_concurrency_limit=4)
     inputs.warm_up()
+    guard = Middleware(serving.Guard, max_upload=checkpoints.MAX_UPLOAD, folder=folder)
     demo.launch(
         server_name=os.environ.get("HOST"),
         server_port=int(os.environ["PORT"]) if "PORT" in os.environ else None,
+        root_path=os.environ.get("ROOT_PATH"),
+        app_kwargs={"middleware": [guard], "routes": [serving.HEALTH]},
         theme=THEME,
         css_paths=Path(__file__).parent / "ui" / "style.css",
         footer_links=["api"],
@@ -39,3 +49,7 @@ if __name__ == "__main__":
         ssr_mode=False,
         share=False,
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from test_published import checkpoint, plain
 
 from models import build_model, hub
 from models.checkpoints import save_checkpoint
-from ui import checkpoints, networks
+from ui import checkpoints, inputs, networks
 from ui.networks import Embedded, Opened, Untrained, catalogue, load, rivals
 
 CLASSES = ("lion", "tower")
@@ -139,3 +141,22 @@ def test_without_a_network_the_hub_says_what_to_do(monkeypatch):
     monkeypatch.setattr(hub, "HfApi", offline)
     with pytest.raises(ValueError, match="cannot be reached: download the file and upload it"):
         hub.download("user/name")
+
+
+def test_damaged_checkpoints_are_named_on_the_page_which_offers_the_rest(shelf):
+    whole = (shelf / "b.safetensors").read_bytes()
+    (shelf / "b.safetensors").write_bytes(whole[:-9])
+    (shelf / "a.safetensors").write_bytes(b"")
+    lost = load_file(shelf / "e.safetensors")
+    lost["fc.bias"][0] = torch.nan
+    with safe_open(shelf / "e.safetensors", framework="pt") as file:
+        save_file(lost, shelf / "e.safetensors", file.metadata())
+    with gr.Blocks() as page:
+        session, *_ = inputs.build()
+    labels = [label for label, _ in session.network.choices]
+    assert labels[0] == "CBAM-ResNet-18 (r=32), trained (d)"
+    assert "untrained" in labels[1]
+    shown = [block.value for block in page.blocks.values() if hasattr(block, "value")]
+    for name, why in (("a", "not a safetensors file"), ("b", "damaged"), ("e", "NaN")):
+        assert any(f"{name}.safetensors" in str(text) and why in str(text) for text in shown)
+    assert not any("/" in sentence for sentence in networks.damaged())

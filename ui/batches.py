@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torchvision.models.detection import MaskRCNN
 
-from drtam.explain import PhotoError, Prepared, analyze, of_image, prepare
-from ui.compute import Photo, View, explain
+from drtam.explain import PhotoError, Prepared
+from ui.compute import Photo, explain, prepared, views_of
 from ui.folder import Job
-from ui.networks import DEVICE, Network, Source, load
+from ui.networks import Source, load
 from ui.record import result_of
 from viz.report import Result
 
@@ -35,12 +34,12 @@ def explained(
     digits could be others; a batch without one is skipped.
     Detectors get the photos one by one: their classes are counted in each batch.
     """
-    network = load(source)
+    alone = isinstance(load(source).model, MaskRCNN)
     groups: dict[tuple[int, int], list[tuple[Job, Photo, Prepared]]] = defaultdict(list)
     for job in jobs:
         try:
             photo = Photo.open(str(job.photo))
-            ready = prepare(photo.image, size, network.mean, network.std)
+            ready = prepared(photo, source, size)
         except PhotoError as error:
             yield job, Failure(job.photo, str(error))
         else:
@@ -51,20 +50,9 @@ def explained(
             if all(job.is_done for job, _, _ in part):
                 continue
             names, photos, ready_ones = zip(*part, strict=True)
-            if isinstance(network.model, MaskRCNN):
+            if alone:
                 views = [explain(photo, source, size, target) for photo in photos]
             else:
-                views = _views(network, source.label, ready_ones, target)
+                views = views_of(source, ready_ones, target)
             for job, photo, view in zip(names, photos, views, strict=True):
                 yield job, result_of(photo, view, source, {})
-
-
-def _views(
-    network: Network, label: str, ready: tuple[Prepared, ...], target: int | None
-) -> list[View]:
-    batch = torch.cat([one.tensor for one in ready]).to(DEVICE)
-    analysis = analyze(network.model, batch, target).compact()
-    return [
-        View(one.pixels, of_image(analysis, i), network.classes, label, network.trained)
-        for i, one in enumerate(ready)
-    ]

@@ -15,7 +15,7 @@ from models.hub import download
 from ui.networks import Opened, Source, catalogue
 
 ALLOWED = os.environ.get("CHECKPOINT_UPLOAD", "no" if "SPACE_ID" in os.environ else "yes") == "yes"
-MAX_UPLOAD = "400mb" if ALLOWED else "10mb"
+MAX_UPLOAD = 400_000_000 if ALLOWED else 10_000_000  # bytes
 KEPT = 100  # of the networks that all visitors have opened
 
 _opened: OrderedDict[str, Source] = OrderedDict()  # by a key that only its visitor knows
@@ -43,7 +43,9 @@ def select(label: str, source: Source) -> gr.Dropdown:
 
 def build(network: gr.Dropdown) -> list[Any]:
     """The controls; returns the events after which the dropdown shows another network."""
-    with gr.Accordion("Open another checkpoint", open=False, visible=ALLOWED):
+    if not ALLOWED:
+        return []
+    with gr.Accordion("Open another checkpoint", open=False):
         gr.Markdown(
             "Of this project, or by the authors of DRTAM, CBAM or CA: `.safetensors`, `.pth` or "
             "`.pt`. Files that need code to load are refused."
@@ -56,8 +58,6 @@ def build(network: gr.Dropdown) -> list[Any]:
             placeholder="user/name",
             max_lines=1,
         )
-    if not ALLOWED:
-        return []
     how: dict[str, Any] = {
         "outputs": network,
         "concurrency_id": "model",

@@ -1,32 +1,36 @@
-"""The one place where the page runs a network."""
+"""Photos, and what the networks make of them, once for every tab and endpoint."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 from typing import BinaryIO
 
+import torch
+from cachetools import TTLCache, cached
 from PIL import Image
-from torch import Tensor
-from torchvision.models.detection import MaskRCNN
+from torch import Tensor, nn
 
 from drtam.explain import (
     Analysis,
-    Faithfulness,
     LayerAnalysis,
+    Prepared,
     analyze,
-    faithfulness,
     load_photo,
+    of_image,
     prepare,
 )
-from ui.networks import DEVICE, Network, Source, load
+from drtam.explain.analysis import map_tensors
+from ui.devices import run
+from ui.networks import Source, load
 
 MAX_SIDE = 1024  # of the copy that a session keeps: 3 MB at most for a square photo
 SIZES = (96, 448)  # the analysis resolutions that the page offers
+VIEWS = 1_000_000_000  # bytes of views that are kept: at 224 x 224 and ResNet-50 one takes 9 MB
+HOUR = 3600  # seconds
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class View:
         classes: the name of each class.
         label: of the network.
         trained: whether its weights have seen data.
+        device: that it ran on.
     """
 
     pixels: Image.Image
@@ -72,6 +77,7 @@ class View:
     classes: tuple[str, ...]
     label: str
     trained: bool
+    device: str
 
     @property
     def note(self) -> str:
@@ -85,12 +91,23 @@ class View:
         return chosen, layers[chosen]
 
 
-_one_at_a_time = threading.Lock()
+def _bytes(view: View) -> int:
+    """What a view takes, but for its few small objects."""
+    sizes = [len(view.pixels.tobytes())]
+
+    def count(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.nbytes)
+        return tensor
+
+    map_tensors(view.analysis, count)
+    return sum(sizes)
 
 
-@lru_cache(maxsize=24)  # at 224 x 224 and ResNet-50 a view takes 9 MB
+@cached(TTLCache(VIEWS, HOUR, getsizeof=_bytes), condition=threading.Condition())
 def explain(photo: Photo, source: Source, size: int, target: int | None) -> View:
     """Analyse a photo once; every tab and every endpoint asks here.
+
+    Views are kept for an hour, as far as they fit in ``VIEWS`` bytes.
 
     Args:
         photo: decoded.
@@ -98,37 +115,33 @@ def explain(photo: Photo, source: Source, size: int, target: int | None) -> View
         size: side of a square with as many pixels as the network is to see.
         target: the class that Grad-CAM explains; by default the most probable one.
     """
-    with running(photo, source, size) as (network, pixels, tensor):
-        analysis = analyze(network.model, tensor, target).compact()
-    return View(pixels, analysis, network.classes, source.label, network.trained)
+    ready = prepared(photo, source, size)
+    return views_of(source, [ready], target)[0]
 
 
-@contextmanager
-def running(
-    photo: Photo, source: Source, size: int
-) -> Iterator[tuple[Network, Image.Image, Tensor]]:
-    """A network, the pixels that it is to see and their tensor, for nobody else meanwhile."""
-    with _one_at_a_time:
-        network = load(source)
-        prepared = prepare(photo.image, size, network.mean, network.std)
-        if isinstance(network.model, MaskRCNN):  # or else it scales the photo itself
-            network.model.transform.min_size = (min(prepared.pixels.size),)
-        yield network, prepared.pixels, prepared.tensor.to(DEVICE)
+def prepared(photo: Photo, source: Source, size: int) -> Prepared:
+    """The photo as a network sees it."""
+    network = load(source)
+    return prepare(photo.image, size, network.mean, network.std)
 
 
-def judge(
-    photo: Photo,
-    source: Source,
-    size: int,
-    layer: str,
-    target: int,
-    steps: int,
-    progress: Callable[[float, str], None],
-) -> Faithfulness:
-    """Whether the maps of a layer tell the truth; see ``faithfulness``.
+def views_of(source: Source, ready: Sequence[Prepared], target: int | None) -> list[View]:
+    """Photos of one size, explained in one batch."""
+    network = load(source)
+    batch = torch.cat([one.tensor for one in ready])
+    ran = run(source, batch, partial(_analysed, target=target))
+    return [
+        View(
+            one.pixels,
+            of_image(ran.value, i),
+            network.classes,
+            source.label,
+            network.trained,
+            ran.device,
+        )
+        for i, one in enumerate(ready)
+    ]
 
-    Raises:
-        ValueError: the network is a detector.
-    """
-    with running(photo, source, size) as (network, _, image):
-        return faithfulness(network.model, image, layer, target, steps=steps, progress=progress)
+
+def _analysed(model: nn.Module, batch: Tensor, target: int | None) -> Analysis:
+    return analyze(model, batch, target).compact()

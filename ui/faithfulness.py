@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any
 
 import gradio as gr
 import plotly.graph_objects as go
+from torch import Tensor, nn
 
-from drtam.explain import Curves, Faithfulness
+from drtam.explain import Curves, Faithfulness, faithfulness
+from drtam.explain.analysis import map_tensors
+from ui import devices
 from ui.compare import contenders
-from ui.compute import Photo, View, judge
+from ui.compute import Photo, View, prepared
 from ui.networks import ATTENTION_NAMES, rivals
 from ui.session import Session, source_of
 from viz.faithfulness import STYLES, curves_figure
@@ -48,6 +52,7 @@ FIGURES = {
     "insertion": ("Insertion: higher is better", "most important pixels shown", "probability"),
     "road": ("ROAD: higher is better, random is about 0", "pixels imputed", "difference"),
 }
+SECONDS = 60  # that one network takes at most on a GPU
 HEADS = (
     "network",
     "map",
@@ -95,6 +100,34 @@ def build(session: Session) -> None:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Reports one network's share of the whole progress, also from another process.
+
+    Attributes:
+        progress: of the whole.
+        label: of the network.
+        done: how many networks were before it.
+        of: how many there are.
+    """
+
+    progress: gr.Progress
+    label: str
+    done: int
+    of: int
+
+    def __call__(self, share: float, stage: str) -> None:
+        """How far the network is, 0 to 1, and with what."""
+        self.progress((self.done + share) / self.of, desc=f"{self.label}: {stage}")
+
+
+def _judge(
+    model: nn.Module, image: Tensor, *, layer: str, target: int, steps: int, report: Share
+) -> Faithfulness:
+    found = faithfulness(model, image, layer, target, steps=steps, progress=report)
+    return map_tensors(found, Tensor.cpu)
+
+
 def judged(
     photo: Photo,
     network: str,
@@ -114,14 +147,16 @@ def judged(
     sources = rivals(source_of(network))
     results: Judged = {}
     for kind, (view, _) in found.items():
-
-        def report(share: float, stage: str, kind: str = kind) -> None:
-            done = (len(results) + share) / len(found)
-            progress(done, desc=f"{ATTENTION_NAMES[kind]}: {stage}")
-
-        explained = int(view.analysis.target[0])
+        work = partial(
+            _judge,
+            layer=name,
+            target=int(view.analysis.target[0]),
+            steps=int(steps),
+            report=Share(progress, ATTENTION_NAMES[kind], len(results), len(found)),
+        )
         try:
-            result = judge(photo, sources[kind], int(size), name, explained, int(steps), report)
+            image = prepared(photo, sources[kind], int(size)).tensor
+            result = devices.run(sources[kind], image, work, seconds=SECONDS).value
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
         results[kind] = (view, result)

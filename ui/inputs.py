@@ -12,7 +12,7 @@ from drtam.explain import PhotoError
 from ui import checkpoints, links, take_away
 from ui.compute import SIZES, Photo, View
 from ui.examples import EXAMPLES, example
-from ui.networks import Opened, catalogue, cost, device_name, load, spec_of
+from ui.networks import Opened, catalogue, cost, damaged, load, spec_of
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
@@ -42,6 +42,8 @@ def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
         example_labels=list(EXAMPLES),
         label="Photos to try",
     )
+    for sentence in damaged():
+        gr.Markdown(f"**A trained network is left out.** {sentence}", elem_classes="damaged")
     networks = list(catalogue())
     network = gr.Dropdown(networks, value=networks[0], label="Network", elem_id="network")
     opened = checkpoints.build(network)
@@ -132,15 +134,17 @@ def connect(
 def warm_up() -> None:
     """Analyse what a new visitor sees first, so that it is there when the page opens.
 
-    Whoever configures logging reads how far it is.
+    The log says how far it is, and of all else what is wrong.
     """
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    LOG.setLevel(logging.INFO)
     network, source = next(iter(catalogue().items()))
-    LOG.info("Building %s on %s", network, device_name())
+    LOG.info("Building %s", network)
     load(source)
     label, file = next(iter(EXAMPLES.items()))
     LOG.info("Analysing the first photo, %s", label)
     view_of(Photo.open(example(file)), network, DEFAULT_SIZE, MOST_PROBABLE)
-    LOG.info("Opening the page")
+    LOG.info("Starting the server; the address follows")
 
 
 def open_photo(file: dict[str, Any] | None) -> Any:
@@ -210,5 +214,5 @@ def status_of(view: View, network: str) -> str:
     return (
         f"**{view.label}**\n\n"
         f"{counted.params / 1e6:.2f} M parameters, {counted.gflops:.2f} GFLOPs at {side}×{side}. "
-        f"Saw {width}×{height} pixels on {device_name()}.{SCORES.get(kind, '')}{trust}"
+        f"Saw {width}×{height} pixels on {view.device}.{SCORES.get(kind, '')}{trust}"
     )

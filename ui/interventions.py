@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
-from torch import Tensor
+from torch import Tensor, nn
 
 from drtam.explain import (
     Ablation,
+    Analysis,
     ExactResidual,
     Flat,
     Intervention,
@@ -23,8 +25,9 @@ from drtam.explain import (
     layer_effects,
 )
 from drtam.explain.ablation import analyze_changed, log_probability
-from ui.compute import Photo, View, running
-from ui.networks import DEVICE, Source
+from ui import devices
+from ui.compute import Photo, View, prepared
+from ui.networks import Source
 
 CHANGES: dict[str, tuple[str, LayerChange]] = {
     "off": ("A = 1: no attention", Off()),
@@ -47,6 +50,7 @@ MADE_FOR = {
     "ca": ("off", "flat_h", "flat_w"),
 }
 MOST_GAIN = 2.0
+SECONDS = 30  # that all of it takes at most on a GPU
 
 
 @dataclass(frozen=True)
@@ -143,33 +147,49 @@ def run(
         view: the analysis without interventions.
         asked: what to change.
         layer: whose channels to rank.
-        track: wraps the layers' names, to report progress as they are taken.
+        track: wraps the layers' names, to report progress as they are taken; can be pickled.
 
     Raises:
         gr.Error: a change makes no sense in this network, or a region is out of range.
     """
-    target = view.analysis.target
-    known = math.isfinite(float(log_probability(view.analysis.probabilities, target)))
-    names = list(view.analysis.layers)
-    effects: dict[str, float] = {}
-    channels: dict[int, float] = {}
     try:
         changes = asked.interventions()
-        with running(photo, source, size) as (network, _, tensor):
-            model, target = network.model, target.to(DEVICE)
-            after = analyze_changed(model, tensor, changes, target).compact()
-            inside = [c for c in changes if not isinstance(c, PhotoRegion)]
-            if inside and known:
-                found = layer_effects(model, tensor, inside, target, layers=track(names))
-                effects = {name: float(effect) for name, effect in found.items()}
-                best = channel_effects(model, tensor, layer, inside, target)
-                pairs = zip(best.channels[0].tolist(), best.measured[0].tolist(), strict=True)
-                channels = dict(pairs)
+        work = partial(_changed, before=view.analysis, changes=changes, layer=layer, track=track)
+        image = prepared(photo, source, size).tensor
+        after, effects, channels = devices.run(source, image, work, seconds=SECONDS).value
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
-    changed = asked.layers if inside else ()
+    changed = asked.layers if _inside(changes) else ()
     ablation = Ablation(view.analysis, after)
     return WhatIf(view, ablation, asked.described(), changed, effects, layer, channels)
+
+
+def _changed(
+    model: nn.Module,
+    image: Tensor,
+    *,
+    before: Analysis,
+    changes: list[Intervention],
+    layer: str,
+    track: Callable[[list[str]], Iterable[str]],
+) -> tuple[Analysis, dict[str, float], dict[int, float]]:
+    """The analysis with the changes, and the effects of layers and of channels."""
+    target = before.target.to(image.device)
+    after = analyze_changed(model, image, changes, target).compact()
+    inside = _inside(changes)
+    known = math.isfinite(float(log_probability(before.probabilities, before.target)))
+    if not (inside and known):
+        return after, {}, {}
+    found = layer_effects(model, image, inside, target, layers=track(list(before.layers)))
+    effects = {name: float(effect) for name, effect in found.items()}
+    best = channel_effects(model, image, layer, inside, target)
+    pairs = zip(best.channels[0].tolist(), best.measured[0].tolist(), strict=True)
+    return after, effects, dict(pairs)
+
+
+def _inside(changes: list[Intervention]) -> list[LayerChange]:
+    """Those in the layers, not on the photo."""
+    return [change for change in changes if not isinstance(change, PhotoRegion)]
 
 
 def stage_of(view: View, layer: str) -> tuple[str, ...]:

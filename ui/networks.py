@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from torch import nn
 from torchvision.models import ResNet50_Weights
 from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
@@ -38,7 +38,6 @@ BACKBONE_NAMES = {
     "fcn_resnet50": "FCN ResNet-50",
     "fcn_resnet101": "FCN ResNet-101",
 }
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,7 @@ class Opened:
 
 
 Source = Untrained | Embedded | Opened
+_damaged: dict[Path, str] = {}  # checkpoints that are here and cannot be used, and why
 _describe = lru_cache(maxsize=64)(describe)
 
 
@@ -116,7 +116,7 @@ class Network:
     """A network, ready to explain a photo.
 
     Attributes:
-        model: frozen, in evaluation mode, on ``DEVICE``.
+        model: frozen, in evaluation mode, on the CPU; ``devices.run`` runs it.
         spec: what ``build_model`` built.
         classes: the name of each class.
         mean: of the normalisation; a detector normalises by itself.
@@ -155,7 +155,7 @@ def load(source: Source) -> Network:
         spec, names, mean, std = about.spec, about.classes, about.mean, about.std
     if isinstance(model, MaskRCNN):
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    model = model.eval().requires_grad_(False).to(DEVICE)
+    model = model.eval().requires_grad_(False)
     return Network(model, spec, names, mean, std, trained=not isinstance(source, Untrained))
 
 
@@ -193,11 +193,29 @@ def class_names(backbone: str) -> tuple[str, ...]:
 
 
 def embedded() -> list[Embedded]:
-    """The trained checkpoints with attention, DRTAM's first."""
-    found = [Embedded(path) for path in sorted(CHECKPOINTS.glob("*.safetensors"))]
+    """The trained checkpoints with attention, DRTAM's first; without those of ``damaged``."""
+    found = [source for source in _files() if _usable(source, lambda source: source.about)]
     order = list(ATTENTION_NAMES)
     attended = [source for source in found if source.about.spec.attention is not None]
     return sorted(attended, key=lambda source: order.index(str(source.about.spec.attention)))
+
+
+def damaged() -> list[str]:
+    """Why checkpoints that are here cannot be offered, a sentence each; loads them all."""
+    return [_damaged[source.path] for source in _files() if not _usable(source, load)]
+
+
+def _files() -> list[Embedded]:
+    return [Embedded(path) for path in sorted(CHECKPOINTS.glob("*.safetensors"))]
+
+
+def _usable(source: Embedded, read: Callable[[Embedded], object]) -> bool:
+    """Whether a checkpoint has never failed to be read, this time included."""
+    try:
+        read(source)
+    except CheckpointError as error:
+        _damaged[source.path] = str(error)
+    return source.path not in _damaged
 
 
 def catalogue() -> dict[str, Source]:
@@ -236,8 +254,3 @@ def rivals(source: Source) -> dict[str, Source]:
             if same_classes and other.about.spec.backbone == spec.backbone:
                 others[str(other.about.spec.attention)] = other
     return others | {str(spec.attention): source}
-
-
-def device_name() -> str:
-    """The GPU's name, or CPU."""
-    return torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"

@@ -47,7 +47,7 @@ def build() -> gr.Blocks:
     """The whole page with its events and endpoints; ``launch`` takes theme and style."""
     demo: gr.Blocks
     with gr.Blocks(
-        title="DRTAM Lens", fill_width=True, analytics_enabled=False, delete_cache=(3600, 3600)
+        title="DRTAM Lens", fill_width=True, analytics_enabled=False, delete_cache=(300, 3600)
     ) as demo:
         gr.Markdown(HEADER)
         with gr.Row():

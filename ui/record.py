@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ui.compute import Photo, View
-from ui.networks import Source, Untrained, device_name, load
+from ui.devices import gpu_name
+from ui.networks import Source, Untrained, load
 from viz.report import Result
 
 PACKAGES = ("drtam", "torch", "torchvision", "numpy", "pillow", "plotly")
@@ -31,6 +32,7 @@ def result_of(photo: Photo, view: View, source: Source, asked: dict[str, Any]) -
         "trained": view.trained,
         "network": network_record(source),
         "photo": photo_record(photo, view),
+        "ran_on": view.device,
         "target": {"class": explained, "name": view.classes[explained]},
         **asked,
     }
@@ -68,7 +70,7 @@ def network_record(source: Source) -> dict[str, Any]:
 def machine_record() -> dict[str, Any]:
     """The versions and the device."""
     return {
-        "device": device_name(),
+        "device": gpu_name(),
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import secrets
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ def build(session: Session) -> None:
     gr.Markdown(
         "Every array (NPZ), map, chart and the photo, with what was done; or one HTML file that "
         f"opens offline. Both are made when you ask, a ZIP of at most {MAX_MB} MB, and deleted "
-        "here after an hour or two."
+        "here after an hour."
     )
     with gr.Row():
         pack = gr.Button("Make the ZIP", size="sm", elem_id="make-zip")
@@ -110,10 +111,18 @@ def kept(name: str, content: bytes) -> str:
     """A file in Gradio's cache, under an address that nobody can guess.
 
     Gradio deletes it like the photos, see ``delete_cache`` of the page.
+
+    Raises:
+        gr.Error: there is no room; nothing is left of the file.
     """
     folder = Path(get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    (folder / name).write_bytes(content)
+    try:
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(content)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        text = "The server has no room for this file right now: try again in an hour."
+        raise gr.Error(text, print_exception=False) from error
     return str(folder / name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -161,7 +162,7 @@ def answer(
         view,
         asked,
         name,
-        track=lambda names: progress.tqdm(names, desc="Changing each layer alone"),
+        track=partial(progress.tqdm, desc="Changing each layer alone"),
     )
     return [*show(found), (photo, network, size, target, name)]
 

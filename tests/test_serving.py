@@ -1,0 +1,237 @@
+"""What strangers get from the server, and what they do not."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import httpx
+import pytest
+from server import ROOT
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+
+from ui import serving, take_away
+
+SECRETS = (
+    "root:x:",
+    "Builds the page and",
+    "Traceback",
+    str(ROOT),
+    sys.prefix,
+    str(Path.home() / "."),
+)
+TRAVERSALS = (
+    "/etc/passwd",
+    "../../../../../../etc/passwd",
+    "..%2f..%2f..%2f..%2f..%2f..%2fetc%2fpasswd",
+    "%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+    "....//....//....//....//etc/passwd",
+    "%00/etc/passwd",
+    "/proc/self/environ",
+    "file:///etc/passwd",
+    f"{ROOT}/app.py",
+    f"{ROOT}/ui/../app.py",
+)
+
+
+@pytest.fixture
+def visitor(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=60) as client:
+        yield client
+
+
+def guarded(folder: Path) -> httpx.AsyncClient:
+    """A small app behind the guard: it says how long a body was, or streams."""
+
+    async def length(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str(len(await request.body())))
+
+    async def stream(request: Request) -> StreamingResponse:
+        async def parts():
+            for part in ("one ", "two"):
+                yield part
+                if await request.is_disconnected():
+                    return
+
+        await request.body()
+        return StreamingResponse(parts())
+
+    routes = [
+        Route("/gradio_api/upload", length, methods=["POST"]),
+        Route("/length", length, methods=["POST"]),
+        Route("/stream", stream, methods=["POST"]),
+    ]
+    app = serving.Guard(Starlette(routes=routes), max_upload=1000, folder=folder)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here")
+
+
+def routes_of(visitor: httpx.Client) -> list[str]:
+    """Every GET route, each parameter replaced by ``{}``."""
+    paths = visitor.get("/openapi.json").json()["paths"]
+    found = [path for path, methods in paths.items() if "get" in methods]
+    assert len(found) > 20
+    return found
+
+
+def test_no_route_serves_a_file_by_traversal_or_tells_of_the_host(visitor):
+    tried = 0
+    for route in routes_of(visitor):
+        head, parameter, _ = route.partition("{")
+        for way in TRAVERSALS if parameter else ("",):
+            if "heartbeat" in route or "startup-events" in route:  # streams without end
+                continue
+            answer = visitor.get(head + way)
+            found = [secret for secret in SECRETS if secret not in way and secret in answer.text]
+            assert not found, (head + way, found)
+            tried += 1
+    assert tried > 100
+
+
+def test_what_the_page_does_not_use_is_closed(visitor):
+    for path in (
+        *("/monitoring", "/gradio_api/proxy=https://example.com/", "/gradio_api/runs"),
+        *("/gradio_api/file=https://example.com/a.png", "/gradio_api/dev/reload"),
+    ):
+        assert visitor.get(path).status_code == 404, path
+    assert visitor.post("/gradio_api/vibe-edit", json={}).status_code == 404
+    assert visitor.get("/health").json() == {"status": "ok"}
+
+
+def test_every_answer_has_security_headers(visitor):
+    for answer in (visitor.get("/"), visitor.get("/theme.css"), visitor.get("/nothing")):
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "object-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "frame-ancestors 'self' https://huggingface.co" in str(answer.headers)
+
+
+def test_an_uploaded_page_is_never_shown_as_one(visitor):
+    for name in ("page.html", "picture.svg"):
+        evil = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+        (path,) = visitor.post("/gradio_api/upload", files={"files": (name, evil)}).json()
+        answer = visitor.get(f"/gradio_api/file={path}")
+        assert answer.content == evil
+        assert answer.headers["Content-Disposition"].startswith("attachment")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_server_fetches_no_address_for_a_visitor(visitor):
+    file = {"path": "https://example.com/a.png", "meta": {"_type": "gradio.FileData"}}
+    answer = visitor.post("/gradio_api/call/analyze", json={"data": [file, "", -1, 96]})
+    assert answer.status_code == 413
+    assert "upload the file itself" in answer.json()["detail"]
+
+
+def test_oversized_requests_are_refused_before_they_are_read(visitor):
+    answer = visitor.post("/gradio_api/queue/join", content=b" " * (serving.MAX_MESSAGE + 1))
+    assert answer.status_code == 413
+    assert answer.json() == {"detail": "A request has at most 5 MB."}
+
+
+@pytest.mark.anyio
+async def test_uploads_say_their_length_and_leave_room_on_the_disk(tmp_path, monkeypatch):
+    async def chunks():
+        yield b"x"
+
+    async with guarded(tmp_path) as visitor:
+        upload = "/gradio_api/upload"
+        assert (await visitor.post(upload, content=b"x" * 1000)).text == "1000"
+        assert (await visitor.post(upload, content=b"x" * 1001)).status_code == 413
+        assert (await visitor.post(upload, content=chunks())).status_code == 411
+        monkeypatch.setattr(serving, "SPARE", 10**18)
+        answer = await visitor.post(upload, content=b"x")
+    assert answer.status_code == 507
+    assert "no room" in answer.json()["detail"]
+
+
+@pytest.mark.anyio
+async def test_a_body_passes_the_guard_whole_and_streams_are_not_cut(tmp_path):
+    async with guarded(tmp_path) as visitor:
+        assert (await visitor.post("/length", content=b"y" * 1_000_000)).text == "1000000"
+        assert (await visitor.post("/stream", content=b"y")).text == "one two"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+OWNER = """
+import sys, tempfile, time
+tempfile.tempdir = sys.argv[1]
+from ui import serving
+folder = serving.private_folder()
+(folder / "photo.png").write_bytes(b"x")
+print(folder, flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def owner(base: Path, seconds: int) -> tuple[subprocess.Popen[str], Path]:
+    """A process with a folder of visitors' files."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(base), str(seconds)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_files_of_visitors_go_with_the_process_even_if_it_was_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, left = owner(tmp_path, 60)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert (left / "photo.png").exists()
+    living, theirs = owner(tmp_path, 60)
+    assert not left.exists()
+    mine = serving.private_folder()
+    assert mine.stat().st_mode & 0o077 == 0
+    assert (theirs / "photo.png").exists()
+    living.kill()
+    living.wait()
+    ended, gone = owner(tmp_path, 0)
+    assert ended.wait() == 0
+    assert not gone.exists()
+    assert not theirs.exists()
+
+
+def test_when_the_disk_is_full_a_sentence_says_so_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(gr.Error, match="no room for this file"):
+            take_away.kept("a.zip", b"x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+    assert Path(take_away.kept("a.zip", b"x" * 5000)).stat().st_size == 5000
+
+
+def test_checkpoints_are_not_taken_on_a_public_space():
+    program = (
+        "import json; from ui import checkpoints as c, page; config = str(page.build().config); "
+        "print(json.dumps([c.ALLOWED, c.MAX_UPLOAD, 'Upload a file' in config]))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "SPACE_ID": "somebody/lens"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert json.loads(printed.splitlines()[-1]) == [False, 10_000_000, False]

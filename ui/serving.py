@@ -1,0 +1,191 @@
+"""How the page is served to strangers: headers, limits, what is closed, and where files lie."""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gradio_client.utils import is_http_url_like
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+API = "/gradio_api/"
+UPLOAD = f"{API}upload"
+MAX_MESSAGE = 5_000_000  # bytes of a request that is no upload: a photo as a data URI, and more
+WAITING = 60  # events of all visitors together, before others are told to come back
+SPARE = 500_000_000  # bytes of the disk that uploads may not take
+PREFIX = "drtam-lens-"  # of the folders of visitors' files
+CLOSED = (  # what Gradio serves and this page does not use
+    *(f"{API}{path}" for path in ("proxy=", "dev/", "vibe-edit", "undo-vibe-edit", "stream/")),
+    *(f"{API}{path}" for path in ("runs", "run-history", "deep_link", "process_recording")),
+    *("/monitoring", "/custom_component"),
+)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    # Gradio's own scripts are inline, and its HTML components are compiled in the browser.
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'self'",
+            "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "font-src 'self' data:",
+            "media-src 'self' data: blob:",
+            "connect-src 'self' data: blob:",
+            "worker-src 'self' blob:",
+            "object-src 'none'",
+            "base-uri 'self'",
+            "form-action 'self'",
+            "frame-ancestors 'self' https://huggingface.co https://*.huggingface.co",
+        )
+    ),
+}
+
+
+class Guard:
+    """ASGI middleware: security headers on every answer, and limits before Gradio reads anything.
+
+    Args:
+        app: what it guards.
+        max_upload: bytes of one request to the upload route.
+        folder: whose disk the uploads fill.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_upload: int, folder: Path) -> None:
+        self.app = app
+        self.max_upload = max_upload
+        self.folder = folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let the app answer."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        refusal = self._refusal(path, scope)
+        if refusal is None and scope["method"] == "POST" and path != UPLOAD:
+            try:
+                receive = _replay(await _body(receive), receive)
+            except ValueError as error:
+                refusal = JSONResponse({"detail": str(error)}, 413)
+        await (refusal or self.app)(scope, receive, send_with_headers)
+
+    def _refusal(self, path: str, scope: Scope) -> JSONResponse | None:
+        """The answer to a request that is refused by its first lines."""
+        fetched = path.removeprefix(f"{API}file=")
+        if path.startswith(CLOSED) or (fetched != path and is_http_url_like(fetched)):
+            return JSONResponse({"detail": "Not Found"}, 404)
+        if path == UPLOAD:
+            length = Headers(scope=scope).get("content-length", "")
+            if not length.isdecimal():
+                return JSONResponse({"detail": "An upload has to say its length."}, 411)
+            if int(length) > self.max_upload:
+                most = f"{self.max_upload // 1_000_000} MB"
+                return JSONResponse({"detail": f"An upload has at most {most}."}, 413)
+            if shutil.disk_usage(self.folder).free < SPARE + int(length):
+                text = "The server has no room for files right now: try again in an hour."
+                return JSONResponse({"detail": text}, 507)
+        return None
+
+
+async def _body(receive: Receive) -> bytes:
+    """A request's body.
+
+    Raises:
+        ValueError: it is over ``MAX_MESSAGE``, or would have the server fetch an address.
+    """
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_MESSAGE:
+            raise ValueError(f"A request has at most {MAX_MESSAGE // 1_000_000} MB.")
+    if b"FileData" in body and any(is_http_url_like(path) for path in _paths(body)):
+        raise ValueError("Addresses are not fetched: upload the file itself.")
+    return body
+
+
+def _paths(body: bytes) -> Iterator[str]:
+    """What a JSON body names as path of a file."""
+    try:
+        open_ones: list[Any] = [json.loads(body)]
+    except (ValueError, RecursionError):
+        return
+    while open_ones:
+        value = open_ones.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("path"), str):
+                yield value["path"]
+            open_ones.extend(value.values())
+        elif isinstance(value, list):
+            open_ones.extend(value)
+
+
+def _replay(body: bytes, rest: Receive) -> Receive:
+    """A ``receive`` that gives the body, then what else comes over the connection."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await rest()
+
+    return receive
+
+
+async def _health(_: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+HEALTH = Route("/health", _health)
+
+
+def private_folder() -> Path:
+    """A new folder for all that visitors bring and take away, removed when this process ends.
+
+    The folders of processes that were killed, whose locks are free, are removed first.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if _is_left(left):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    lock = (folder / ".locking").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.rename(folder / ".locking", folder / ".lock")  # others look only at what is locked
+
+    def remove() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
+
+    atexit.register(remove)
+    return folder
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether the process that made a folder is gone."""
+    try:
+        with (folder / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked, not yet locked, or of another user
+        return False
+    return True
