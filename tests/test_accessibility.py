@@ -106,15 +106,22 @@ def walk_to(page: Page, selector: str, *, back: bool = False) -> None:
     raise AssertionError(f"the keyboard does not reach {selector}")
 
 
-def test_the_keyboard_alone_uses_the_page_and_is_always_seen(page):
-    before, press = film(page), page.keyboard.press
-    walk_to(page, "button.gallery-item:nth-of-type(3)")
-    press("Enter")
+def draws_anew(page: Page, key: str) -> None:
+    """Press a key that makes other maps, and wait for them."""
+    before = film(page)[0]
+    page.keyboard.press(key)
     page.wait_for_function(
-        "old => document.querySelector('#filmstrip .tile img')?.src !== old", arg=before[0]
+        "old => ![old, undefined].includes(document.querySelector('#filmstrip .tile img')?.src)",
+        arg=before,
     )
+
+
+def test_the_keyboard_alone_uses_the_page_and_is_always_seen(page):
+    press = page.keyboard.press
+    walk_to(page, "button.gallery-item:nth-of-type(3)")
+    draws_anew(page, "Enter")
     walk_to(page, "#size input[type=range]")
-    press("ArrowLeft")
+    draws_anew(page, "ArrowLeft")
     expect(page.locator("#status")).to_contain_text("160×256 pixels")
     walk_to(page, ".opacity input")
     press("ArrowLeft")
@@ -122,8 +129,9 @@ def test_the_keyboard_alone_uses_the_page_and_is_always_seen(page):
     walk_to(page, "[role=tab]")
     walk_to(page, '[data-layer="layer1.1"]')
     press("Enter")
-    expect(page.locator('[data-layer="layer1.1"]')).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#layer input")).to_have_value("layer1.1")
+    expect(page.locator('[data-layer="layer1.1"]')).to_have_attribute("aria-pressed", "true")
+    expect(page.locator('[data-layer="layer1.1"]')).to_be_focused()
     walk_to(page, "[role=tab]", back=True)
     press("ArrowRight")
     press("Enter")

@@ -111,5 +111,6 @@ def bars(page: Page) -> str:
 
 def shoot(page: Page, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.wait_for_timeout(700)  # Plotly's transitions
-    page.screenshot(path=SCREENSHOTS / f"{name.replace(' ', '-')}.png", full_page=True)
+    page.wait_for_timeout(200)  # Plotly draws the last of a chart after its frame
+    path = SCREENSHOTS / f"{name.strip('?').replace(' ', '-')}.png"
+    page.screenshot(path=path, full_page=True, animations="disabled")
