@@ -22,8 +22,8 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 
 screenshots: $(VENV)/dev browser
-	$(BIN)/python -m pytest tests/test_page.py
-	cp screenshots/overview.png assets/screenshots/
+	$(BIN)/python -m pytest tests/test_accessibility.py
+	cp screenshots/light-overview.png assets/screenshots/overview.png
 
 # The browser tests drive Debian's Chromium.
 browser:

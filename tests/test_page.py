@@ -35,7 +35,6 @@ def test_a_visitor_finds_an_example_analysed_without_a_click(page):
     assert page.locator("#filmstrip .untrained").count() == 16
     expect(page.locator("#status")).to_contain_text("Untrained network")
     expect(page.locator("#status")).to_contain_text("26.83 M parameters, 4.14 GFLOPs")
-    shoot(page, "overview")
 
 
 def test_a_new_photo_changes_predictions_and_maps(page, tmp_path):
@@ -105,7 +104,6 @@ def test_descriptors_show_their_relative_error(page):
     open_tab(page, "Descriptors")
     expect(page.locator("#descriptors-figure")).to_contain_text("of its norm")
     assert page.locator("#descriptors-figure .js-plotly-plot .hm").count() == 9
-    shoot(page, "descriptors")
 
 
 def test_compare_shows_all_three_modules(page):
