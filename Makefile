@@ -8,6 +8,7 @@ export PORT ?= 7860
 .PHONY: run test lint audit browser screenshots clean
 
 run: $(VENV)/app
+	@echo Loading libraries
 	$(BIN)/python app.py
 
 # Two processes with a thread each: on two cores, threads of one process mostly wait. What the
@@ -26,8 +27,8 @@ audit: $(VENV)/dev
 	$(BIN)/pip-audit -r requirements.txt
 
 screenshots: $(VENV)/dev browser
-	$(BIN)/python -m pytest tests/test_page.py
-	cp screenshots/overview.png assets/screenshots/
+	$(BIN)/python -m pytest tests/test_accessibility.py
+	cp screenshots/light-overview.png assets/screenshots/overview.png
 
 # The browser tests drive Debian's Chromium.
 browser:

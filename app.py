@@ -20,6 +20,8 @@ THEME = gr.themes.Default(
     slider_color="*primary_700",
     body_text_color_subdued="*neutral_600",
     block_info_text_color="*neutral_600",
+    checkbox_border_color="*neutral_500",
+    checkbox_border_color_dark="*neutral_400",
 )
 
 

@@ -21,7 +21,7 @@ SMALL = Untrained("resnet18").label
 
 def open_figure(page: Page) -> None:
     open_tab(page, "How it works")
-    expect(page.locator("#algebra-text h3")).to_have_text("The feature X")
+    expect(page.locator("#algebra-text h2")).to_have_text("The feature X")
 
 
 def choose(page: Page, key: str) -> None:
@@ -41,7 +41,7 @@ def test_a_visitor_clicks_through_every_step(page):
     page.wait_for_timeout(1500)  # the drawing for the network that was chosen, if it comes twice
     for key, node in NODES.items():
         choose(page, key)
-        expect(page.locator("#algebra-text h3")).to_have_text(node.title)
+        expect(page.locator("#algebra-text h2")).to_have_text(node.title)
         expect(page.locator("#algebra-text .katex-display .katex-html")).to_have_count(1)
         expect(page.locator("#algebra-text .katex-error")).to_have_count(0)
         expect(page.locator("#algebra-text")).to_contain_text(node.where)
@@ -58,20 +58,20 @@ def test_the_keyboard_alone_opens_a_step_and_stays_there(page):
     page.locator('[data-node="x"]').focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#algebra-text h3")).to_have_text("Descriptor X_ch, channels by rows")
+    expect(page.locator("#algebra-text h2")).to_have_text("Descriptor X_ch, channels by rows")
     assert page.evaluate("document.activeElement.dataset.node") == "x.ch"
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
-    expect(page.locator("#algebra-text h3")).to_have_text("Descriptor X_cw, channels by columns")
+    expect(page.locator("#algebra-text h2")).to_have_text("Descriptor X_cw, channels by columns")
 
 
 def test_next_and_the_list_walk_through_the_steps_and_open_the_right_figure_3(page):
     open_figure(page)
     page.locator("#algebra-next").click()
-    expect(page.locator("#algebra-text h3")).to_have_text(NODES["x.ch"].title)
+    expect(page.locator("#algebra-text h2")).to_have_text(NODES["x.ch"].title)
     page.locator("#algebra-node input").click()
     page.get_by_role("option", name=NODES["complement.h.mixed"].title).click()
-    expect(page.locator("#algebra-text h3")).to_have_text(NODES["complement.h.mixed"].title)
+    expect(page.locator("#algebra-text h2")).to_have_text(NODES["complement.h.mixed"].title)
     expect(page.locator('[data-pass="complement"]')).to_be_visible()
     expect(page.locator('[data-pass="initial"]')).to_be_hidden()
     expect(page.locator("#algebra-figure .hm")).to_have_count(2)

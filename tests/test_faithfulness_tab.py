@@ -8,7 +8,7 @@ import numpy as np
 from gradio.media import get_image
 from gradio_client import Client, handle_file
 from playwright.sync_api import expect
-from visitor import TRUTH, open_tab, shoot
+from visitor import TRUTH, open_tab, shoot, violations
 
 from drtam.explain import faithfulness, load_photo, prepare
 from models import build_model
@@ -44,6 +44,7 @@ def test_a_visitor_tests_the_maps_and_reads_curves_and_numbers(page):
     for figure in FIGURES:
         expect(page.locator(f"{figure} .scatterlayer .trace")).to_have_count(14)
         expect(page.locator(figure)).to_contain_text("CBAM · untrained")
+    assert violations(page) == []
     shoot(page, "truth")
     page.set_viewport_size({"width": 360, "height": 740})
     page.wait_for_timeout(1000)

@@ -18,9 +18,9 @@ from corpus import Case, whole
 from gradio.media import get_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from experiments.server import ROOT
 
 from drtam.explain import PhotoError, load_photo
+from experiments.server import ROOT
 
 SECONDS, MEGABYTES = 2, 200
 LION = get_image("lion.jpg")

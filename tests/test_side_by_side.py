@@ -6,7 +6,7 @@ import re
 
 import torch
 from playwright.sync_api import Page, expect
-from visitor import open_tab, shoot
+from visitor import open_tab, shoot, violations
 
 from drtam.explain import difference, rank_correlation
 
@@ -48,6 +48,7 @@ def test_two_photos_of_one_network_stand_side_by_side(page):
     assert shown[0] != shown[1] == "224/224"
     scales = page.locator("#sides-maps .range").all_inner_texts()
     assert scales[0] == scales[1] != scales[2]
+    assert violations(page) == []
     shoot(page, "two-photos")
 
 

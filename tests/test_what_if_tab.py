@@ -13,7 +13,7 @@ from gradio.media import get_image
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Locator, Page, expect
-from visitor import open_tab, shoot
+from visitor import open_tab, shoot, violations
 
 from drtam.explain import Ablation, MapRegion, Off, ablate, layer_effects, load_photo, prepare
 from models import build_model
@@ -55,6 +55,7 @@ def test_a_visitor_switches_the_complement_off_and_sees_the_difference(page):
     numbers = exported(page)
     assert numbers["before"] != numbers["after"]
     assert len(numbers["layer_effects"]) == 16
+    assert violations(page) == []
     shoot(page, "what-if")
     open_tab(page, "Layer")
     open_tab(page, "What if")  # results stay

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from experiments.server import ROOT, running_app
@@ -21,6 +22,8 @@ CHROMIUM = [
 HARMLESS = ("svelte-i18n", "Method not implemented")  # Gradio's own
 SCREENSHOTS = ROOT / "screenshots"
 TRUTH = "Do maps tell the truth?"
+AXE = Axe()
+RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 TABS = (
     *("Overview", "How it works", "Layer", "Descriptors", "Compare", "A and B"),
     *("What if", TRUTH, "Variants", "Paper"),
@@ -89,6 +92,16 @@ def open_tab(page: Page, name: str) -> None:
         page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
 
 
+def violations(page: Page, rules: Sequence[str] = RULES) -> list[str]:
+    """What axe-core finds wrong with the page as it is: impact, rule, element and why."""
+    found = AXE.run(page, options={"runOnly": rules, "resultTypes": ["violations"]})
+    return [
+        f"{each['impact']} {each['id']}: {node['html'][:300]} {node['failureSummary']}"
+        for each in found.response["violations"]
+        for node in each["nodes"]
+    ]
+
+
 def film(page: Page) -> list[str]:
     return page.locator("#filmstrip .tile img").evaluate_all("all => all.map(i => i.src)")
 
@@ -99,5 +112,6 @@ def bars(page: Page) -> str:
 
 def shoot(page: Page, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.wait_for_timeout(700)  # Plotly's transitions
-    page.screenshot(path=SCREENSHOTS / f"{name.replace(' ', '-')}.png", full_page=True)
+    page.wait_for_timeout(200)  # Plotly draws the last of a chart after its frame
+    path = SCREENSHOTS / f"{name.strip('?').replace(' ', '-')}.png"
+    page.screenshot(path=path, full_page=True, animations="disabled")

@@ -54,7 +54,8 @@ node => {
       box.scrollLeft = button.offsetLeft - (box.clientWidth - button.offsetWidth) / 2;
   });
   setTimeout(() => document.querySelector('#algebra-text')?.scrollIntoView(
-    {block: 'nearest', behavior: 'smooth'}), 300);
+    {block: 'nearest',
+     behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'}), 300);
 }"""
 
 
@@ -133,7 +134,7 @@ def _chosen(key: str, *choices: Any) -> tuple[str, str, Any]:
 def _node(scene: Scene, layer: str, key: str) -> tuple[str, go.Figure]:
     node = NODES[key]
     text = (
-        f"### {node.title}\n*{node.where} of the paper*\n\n$${node.latex}$$\n\n{node.prose}\n\n"
+        f"## {node.title}\n*{node.where} of the paper*\n\n$${node.latex}$$\n\n{node.prose}\n\n"
         f"**With this photo's numbers:** {worked(key, scene)}"
     )
     return text, gr.Plot(value=node_figure(key, scene, layer), visible=True)

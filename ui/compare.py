@@ -20,9 +20,9 @@ def build(session: Session) -> None:
     with gr.Tab("Compare") as tab:
         about = gr.Markdown(elem_id="compare-about")
         scale = gr.Radio([OWN, SHARED], value=OWN, label="Colour range")
-        gr.Markdown("### Attention: the mean of each module's map over channels")
+        gr.Markdown("## Attention: the mean of each module's map over channels")
         maps = gr.HTML(elem_id="compare-maps")
-        gr.Markdown("### Grad-CAM of the target class at the output of each module")
+        gr.Markdown("## Grad-CAM of the target class at the output of each module")
         cams = gr.HTML(elem_id="compare-cams")
         matrix = gr.Plot(show_label=False, elem_id="compare-matrix")
     session.on_show(tab, draw, [about, maps, cams, matrix], controls=[scale], runs_network=True)
@@ -85,8 +85,10 @@ def draw(
     for kind, (view, analysis) in found.items():
         title = ATTENTION_NAMES[kind]
         explained = view.classes[int(view.analysis.target[0])]
-        maps.append(Tile(title, analysis.trace.spatial()[0], view.note, limits))
-        cams.append(Tile(f"{title}: {explained}", analysis.gradcam[0], view.note, cam_limits))
+        seen, cam = analysis.trace.spatial()[0], analysis.gradcam[0]
+        maps.append(Tile(title, seen, f"attention map of {name}", view.note, limits))
+        subtitle = f"{title}: {explained}"
+        cams.append(Tile(subtitle, cam, f"Grad-CAM of {name}", view.note, cam_limits))
     lines = [f"Layer **{name}** of"]
     lines += [f"- {view.label}" for view, _ in found.values()]
     names, table = correlations(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from drtam.explain import PhotoError
 from ui import checkpoints, links, take_away
 from ui.compute import SIZES, Photo, View
 from ui.examples import EXAMPLES, example
-from ui.networks import Opened, catalogue, cost, damaged, spec_of
+from ui.networks import Opened, catalogue, cost, damaged, load, spec_of
 from ui.photo_argument import uploaded
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
+LOG = logging.getLogger(__name__)
 DEFAULT_SIZE = 224
 SCORES = {  # what the class scores of a network are, by its kind
     "maskrcnn": "\n\nThe score of a class is that of its best box.",
@@ -138,9 +140,19 @@ def connect(
 
 
 def warm_up() -> None:
-    """Analyse what a new visitor sees first, so that it is there when the page opens."""
-    photo = Photo.open(example(next(iter(EXAMPLES.values()))))
-    view_of(photo, next(iter(catalogue())), DEFAULT_SIZE, MOST_PROBABLE)
+    """Analyse what a new visitor sees first, so that it is there when the page opens.
+
+    The log says how far it is, and of all else what is wrong.
+    """
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    LOG.setLevel(logging.INFO)
+    network, source = next(iter(catalogue().items()))
+    LOG.info("Building %s", network)
+    load(source)
+    label, file = next(iter(EXAMPLES.items()))
+    LOG.info("Analysing the first photo, %s", label)
+    view_of(Photo.open(example(file)), network, DEFAULT_SIZE, MOST_PROBABLE)
+    LOG.info("Starting the server; the address follows")
 
 
 def open_photo(file: dict[str, Any] | None) -> Any:

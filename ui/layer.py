@@ -62,7 +62,10 @@ def draw(
             min(float(m.min()) for m in shown.values()),
             max(float(m.max()) for m in shown.values()),
         )
-    tiles = [Tile(key, value, view.note, limits) for key, value in shown.items()]
+    tiles = [
+        Tile(key, value, f"map of {name}, {what}", view.note, limits)
+        for key, value in shown.items()
+    ]
     return (
         tiles_html(view.pixels, tiles),
         summary_of(found, what),

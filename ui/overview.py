@@ -16,7 +16,7 @@ def build(session: Session) -> None:
     with gr.Tab("Overview") as tab:
         scores = gr.Plot(show_label=False, elem_id="scores")
         gr.Markdown(
-            "### Where each layer attends\n"
+            "## Where each layer attends\n"
             "The combined map A = A_I + (1 − A_I) A_C, its mean over channels, in the order in "
             "which the layers run. Each map has its own colour range, printed below it. "
             "**Click a layer** and every tab follows."
@@ -48,7 +48,7 @@ def draw(
     view = view_of(photo, network, size, target)
     title = " · ".join(["Class scores", *view.note.split()])
     tiles = [
-        Tile(name, found.trace.spatial()[0], view.note)
+        Tile(name, found.trace.spatial()[0], "attention map", view.note)
         for name, found in view.analysis.layers.items()
     ]
     chosen, _ = view.layer(layer)

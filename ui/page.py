@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
 
 from ui import (
@@ -32,6 +34,7 @@ TABS = (
 
 ENDPOINTS = (api, algebra_api, side_by_side_api, what_if_api, faithfulness_api, paper_api)
 
+ACCESSIBLE = Path(__file__).with_name("accessible.js")
 HEADER = """
 # DRTAM Lens
 What dual rank-1 tensor attention does inside a convolutional network, layer by layer, on your
@@ -57,6 +60,7 @@ def build() -> gr.Blocks:
                 paper.build(session, tabs, controls)
         restored = links.connect(demo, session, photo, tabs)
         inputs.connect(session, photo, status, [*network_opened, variant_chosen], restored)
+        demo.load(None, js=ACCESSIBLE.read_text(), api_visibility="private")
         for endpoints in ENDPOINTS:
             endpoints.build()
     return demo

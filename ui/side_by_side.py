@@ -82,8 +82,8 @@ def draw(
     ]
     return (
         describe(a, b, rank_correlation(*maps)),
-        tiles_of((a, b), maps, names, shared=scale == SHARED),
-        tiles_of((a, b), cams, explained, shared=scale == SHARED),
+        tiles_of((a, b), maps, names, "attention map", shared=scale == SHARED),
+        tiles_of((a, b), cams, explained, "Grad-CAM", shared=scale == SHARED),
     )
 
 
@@ -110,14 +110,19 @@ def describe(a: View, b: View, correlation: float) -> str:
 
 
 def tiles_of(
-    views: tuple[View, View], maps: tuple[Tensor, Tensor], names: list[str], *, shared: bool
+    views: tuple[View, View],
+    maps: tuple[Tensor, Tensor],
+    names: list[str],
+    what: str,
+    *,
+    shared: bool,
 ) -> str:
     """A's map, B's map, each over its own photo, and A − B over A's."""
     limits = value_range(*maps) if shared else None
     tiles = [
-        Tile(name, values, view.note, limits, photo=view.pixels)
+        Tile(name, values, what, view.note, limits, photo=view.pixels)
         for name, values, view in zip(names, maps, views, strict=True)
     ]
     notes = " ".join(dict.fromkeys(view.note for view in views if view.note))
-    tiles.append(Tile("A − B", difference(*maps), notes, signed=True))
+    tiles.append(Tile("A − B", difference(*maps), f"difference, {what}", notes, signed=True))
     return tiles_html(views[0].pixels, tiles)

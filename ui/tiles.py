@@ -13,6 +13,7 @@ from torch import Tensor
 
 from viz.color import CSS_GRADIENT, SIGNED_CSS_GRADIENT
 from viz.overlay import map_picture, value_range
+from viz.words import extremes
 
 OPACITY_SLIDER = """
 <label class="opacity">Opacity of the maps over the photo
@@ -36,8 +37,9 @@ class Tile:
     """One map over the photo.
 
     Attributes:
-        title: what it is a map of.
+        title: above it.
         values: (H, W).
+        what: it is, for who cannot see it.
         note: ``untrained``, or nothing.
         limits: of the colour scale; by default the map's own range.
         signed: a difference, whose colours are neutral at 0.
@@ -46,6 +48,7 @@ class Tile:
 
     title: str
     values: Tensor
+    what: str
     note: str = ""
     limits: tuple[float, float] | None = None
     signed: bool = False
@@ -76,13 +79,12 @@ def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
     gradient = SIGNED_CSS_GRADIENT if tile.signed else CSS_GRADIENT
     title = escape(tile.title)
     note = f'<em class="untrained">{escape(tile.note)}</em>' if tile.note else ""
-    alt = f"{title}: {tile.note} map over the photo, from {low:.3g} to {high:.3g}"
     picture = data_uri(map_picture(tile.values, size, (low, high), signed=tile.signed))
     body = (
-        f'<span class="picture"><img src="{picture}" alt="{alt}"></span>'
+        f'<span class="picture"><img src="{picture}" alt="{escape(alt_text(tile))}"></span>'
         f'<span class="caption"><b>{title}</b> {rows}×{columns} {note}</span>'
-        f'<span class="range"><i>{low:.4g}</i><u style="background:{gradient}"></u>'
-        f"<i>{high:.4g}</i></span>"
+        f'<span class="range" aria-hidden="true"><i>{low:.4g}</i>'
+        f'<u style="background:{gradient}"></u><i>{high:.4g}</i></span>'
     )
     if selected is None:
         return f'<figure class="tile"{own}>{body}</figure>'
@@ -90,6 +92,16 @@ def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
     return (
         f'<button class="tile" data-layer="{title}" aria-pressed="{pressed}" '
         f'title="Show {title} in every tab">{body}</button>'
+    )
+
+
+def alt_text(tile: Tile) -> str:
+    """What the tile shows, for who cannot see it."""
+    low, high = value_range(tile.values)
+    kind = " ".join(filter(None, (tile.note, tile.what)))
+    return (
+        f"{tile.title}: {kind}, from {low:.4g} to {high:.4g}, "
+        f"{extremes(tile.values.float().numpy())}"
     )
 
 

@@ -14,6 +14,7 @@ from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Source, Untrained, cost
 from ui.session import Session, source_of, view_of
 from ui.tiles import Tile, tiles_html
 
+MAP, CAM = "attention map", "Grad-CAM"  # for who cannot see them
 NONE = "none"  # of the attentions: the plain backbone
 PLACEMENTS = {"block": "in every block", "stage": "after the stem and each stage (ResNet)"}
 
@@ -156,13 +157,13 @@ def draw(
 def tiles_of(current: View, variant: View | None, layer: str | None) -> tuple[list[Tile], str]:
     """Map and Grad-CAM of both networks, and why one may be missing."""
     name, found = current.layer(layer)
-    now = Tile(f"now: {name}", found.trace.spatial()[0], current.note)
-    cam = Tile("now: Grad-CAM", found.gradcam[0], current.note)
+    now = Tile(f"now: {name}", found.trace.spatial()[0], MAP, current.note)
+    cam = Tile("now: Grad-CAM", found.gradcam[0], CAM, current.note)
     if variant is None:
         return [now, cam], "The plain network has no attention, hence no map."
     other = counterpart(variant, name, current)
     changed = variant.analysis.layers[other]
-    then = Tile(f"variant: {other}", changed.trace.spatial()[0], variant.note)
+    then = Tile(f"variant: {other}", changed.trace.spatial()[0], MAP, variant.note)
     if not variant.analysis.probabilities.max() > 0:
         return [now, then, cam], "The untrained detector finds nothing, hence no Grad-CAM."
-    return [now, then, cam, Tile("variant: Grad-CAM", changed.gradcam[0], variant.note)], ""
+    return [now, then, cam, Tile("variant: Grad-CAM", changed.gradcam[0], CAM, variant.note)], ""

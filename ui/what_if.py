@@ -113,8 +113,8 @@ def draw(
     if ran == (photo, network, size, target, name):
         return [*controls, *[gr.skip()] * 7]
     tiles = [
-        Tile(f"{name}: map", found.trace.spatial()[0], view.note),
-        Tile(f"{name}: Grad-CAM", found.gradcam[0], view.note),
+        Tile(f"{name}: map", found.trace.spatial()[0], "attention map", view.note),
+        Tile(f"{name}: Grad-CAM", found.gradcam[0], "map of Grad-CAM", view.note),
     ]
     shown = [HINT, tiles_html(view.pixels, tiles), *[gr.Plot(visible=False)] * 2, "", "", None]
     return [*controls, *shown]
@@ -195,7 +195,7 @@ def tiles_of(found: WhatIf) -> list[Tile]:
         limits = value_range(*maps)
         times = ("before", "after")
         return [
-            Tile(f"{name}: {title} {time}", values, note, limits)
+            Tile(f"{name}: {title} {time}", values, f"{title} {time} the change", note, limits)
             for time, values in zip(times, maps, strict=True)
         ]
 
@@ -251,7 +251,7 @@ def ranking_of(found: WhatIf) -> str:
     """The layers, and the channels of one, by the size of their effect, as Markdown tables."""
     if not found.effects:
         return ""
-    lines = ["### Ranking", "", "| layer changed alone | log-probability |", "|---|---|"]
+    lines = ["## Ranking", "", "| layer changed alone | log-probability |", "|---|---|"]
     lines += [f"| {name} | {value:+.6f} |" for name, value in found.ranking()[:8]]
     lines += ["", f"| channel of {found.layer} changed alone | log-probability |", "|---|---|"]
     lines += [f"| {channel} | {value:+.6f} |" for channel, value in found.channels.items()]

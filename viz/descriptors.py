@@ -12,7 +12,7 @@ from viz.color import DIVERGING
 from viz.layout import INK, array, finish
 
 AXES = (("ch", "row", "channel"), ("cw", "column", "channel"), ("hw", "column", "row"))
-COLUMNS = ("of X", "of the residual (Eqn 12-14)", "Eqn 12-14 minus exact pooling")
+COLUMNS = ("of X", "of the residual (Eqn 12-14)")
 
 
 def descriptors_figure(trace: DRTAMTrace, check: ResidualCheck, title: str) -> go.Figure:
@@ -24,8 +24,8 @@ def descriptors_figure(trace: DRTAMTrace, check: ResidualCheck, title: str) -> g
     errors = check.error[0].tolist()
     titles = []
     for (name, _, _), error in zip(AXES, errors, strict=True):
-        titles += [f"X_{name} {what}" for what in COLUMNS[:2]]
-        titles.append(f"{COLUMNS[2]}: {error:.2%} of its norm")
+        titles += [f"X_{name} {what}" for what in COLUMNS]
+        titles.append(f"error of X_{name}: {error:.2%} of its norm")
     figure = make_subplots(
         rows=3, cols=3, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.1
     )

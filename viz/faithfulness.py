@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from drtam.explain import Curves
-from viz.color import COMPLEMENT, INITIAL
-from viz.layout import INK, finish
+from viz.color import COMPLEMENT, INITIAL, NEUTRAL
+from viz.layout import finish
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Style:
     symbol: str
 
 
-STYLES = {  # by the names in ``Faithfulness``; Tol's bright and vibrant schemes
+STYLES = {  # by the names in ``Faithfulness``; apart for the colour-blind too
     "combined": Style("attention map", "#aa3377", "solid", "circle"),
     "initial": Style("A_I (initial)", INITIAL, "solid", "square"),
     "complement": Style("A_C (complement)", COMPLEMENT, "solid", "diamond"),
-    "gradcam": Style("Grad-CAM", "#009988", "solid", "cross"),
-    "random": Style("random map", INK, "dot", "x"),
-    "centre": Style("centre blob", INK, "dash", "circle-open"),
+    "gradcam": Style("Grad-CAM", "#00a8f0", "solid", "cross"),
+    "random": Style("random map", NEUTRAL, "dot", "x"),
+    "centre": Style("centre blob", NEUTRAL, "dash", "circle-open"),
 }
 
 

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from torch import Tensor
 
+from viz.words import describe
+
 INK = "#7f7f7f"  # readable on white and on black
 GRID = "rgba(127,127,127,0.25)"
 
@@ -17,7 +19,7 @@ def array(values: Tensor) -> npt.NDArray[np.float32]:
 
 
 def finish(figure: go.Figure, title: str, height: int) -> go.Figure:
-    """Title, height, and colours that suit a light and a dark page."""
+    """Title, height, colours that suit a light and a dark page, and in ``meta`` what it shows."""
     figure.update_layout(
         title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper", "xanchor": "left"},
         height=height,
@@ -28,6 +30,7 @@ def finish(figure: go.Figure, title: str, height: int) -> go.Figure:
         legend={"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 1, "xanchor": "right"},
         template="none",
     )
+    figure.update_layout(meta={"description": describe(figure)})
     figure.update_xaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True, title_standoff=8)
     figure.update_yaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
     return figure

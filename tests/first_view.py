@@ -1,0 +1,58 @@
+"""How long a visitor waits for the first view: python tests/first_view.py [ADDRESS]
+
+From opening the address, with an empty cache, until the layers' maps and the class scores are
+there. Without an address it starts the app itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from statistics import median
+
+from playwright.sync_api import Browser, sync_playwright
+from visitor import CHROMIUM, analysed
+
+from experiments.server import running_app
+
+TIMES = 7
+
+
+def first_view(browser: Browser, url: str) -> tuple[float, float]:
+    """Seconds until it is there, and megabytes that came."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    client, sent = page.context.new_cdp_session(page), []
+    client.send("Network.enable")
+    client.on("Network.dataReceived", lambda event: sent.append(event["encodedDataLength"]))
+    start = time.perf_counter()
+    page.goto(url)
+    analysed(page)
+    seconds = time.perf_counter() - start
+    page.close()
+    return seconds, sum(sent) / 1e6
+
+
+def main() -> None:
+    """Print the median and the range."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        log = Path(folder) / "log.txt"
+        app = nullcontext(sys.argv[1]) if len(sys.argv) > 1 else running_app(log)
+        with app as url:
+            browser = playwright.chromium.launch(
+                executable_path="/usr/bin/chromium", args=CHROMIUM
+            )
+            seconds, megabytes = zip(
+                *(first_view(browser, url) for _ in range(TIMES)), strict=True
+            )
+            browser.close()
+    print(
+        f"first view after {median(seconds):.2f} s (median of {TIMES}, "
+        f"{min(seconds):.2f} to {max(seconds):.2f}), {median(megabytes):.1f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()
