@@ -39,7 +39,7 @@ def run_measured(lines: list[str]) -> list[dict[str, Any]]:
     )
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, f"died of {lines[len(found)]}: {done.stderr}"
-    assert not done.stderr
+    assert not done.stderr.partition("nanobind: leaked")[0]  # triton says so at the end
     return found
 
 

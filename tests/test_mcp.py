@@ -7,7 +7,6 @@ import base64
 import io
 from typing import Any
 
-import anyio
 import pytest
 from gradio.media import get_image
 from mcp import ClientSession
@@ -15,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, Tool
 from PIL import Image
 from test_api import ENDPOINTS, close, expected
+from visitor import apart
 
 SIZE = 128
 
@@ -37,7 +37,7 @@ def session(url: str, action: Any) -> Any:
             await client.initialize()
             return await action(client)
 
-    return anyio.run(connected)
+    return apart(connected())
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import httpx
@@ -19,6 +20,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
+from visitor import apart
 
 from experiments.server import ROOT
 from ui import serving, take_away
@@ -138,32 +140,30 @@ def test_oversized_requests_are_refused_before_they_are_read(visitor):
     assert answer.json() == {"detail": "A request has at most 5 MB."}
 
 
-@pytest.mark.anyio
-async def test_uploads_say_their_length_and_leave_room_on_the_disk(tmp_path, monkeypatch):
+def test_uploads_say_their_length_and_leave_room_on_the_disk(tmp_path, monkeypatch):
     async def chunks():
         yield b"x"
 
-    async with guarded(tmp_path) as visitor:
-        upload = "/gradio_api/upload"
-        assert (await visitor.post(upload, content=b"x" * 1000)).text == "1000"
-        assert (await visitor.post(upload, content=b"x" * 1001)).status_code == 413
-        assert (await visitor.post(upload, content=chunks())).status_code == 411
-        monkeypatch.setattr(serving, "SPARE", 10**18)
-        answer = await visitor.post(upload, content=b"x")
+    async def upload(content: Any) -> httpx.Response:
+        async with guarded(tmp_path) as visitor:
+            return await visitor.post("/gradio_api/upload", content=content)
+
+    assert apart(upload(b"x" * 1000)).text == "1000"
+    assert apart(upload(b"x" * 1001)).status_code == 413
+    assert apart(upload(chunks())).status_code == 411
+    monkeypatch.setattr(serving, "SPARE", 10**18)
+    answer = apart(upload(b"x"))
     assert answer.status_code == 507
     assert "no room" in answer.json()["detail"]
 
 
-@pytest.mark.anyio
-async def test_a_body_passes_the_guard_whole_and_streams_are_not_cut(tmp_path):
-    async with guarded(tmp_path) as visitor:
-        assert (await visitor.post("/length", content=b"y" * 1_000_000)).text == "1000000"
-        assert (await visitor.post("/stream", content=b"y")).text == "one two"
+def test_a_body_passes_the_guard_whole_and_streams_are_not_cut(tmp_path):
+    async def send(path: str, content: bytes) -> str:
+        async with guarded(tmp_path) as visitor:
+            return (await visitor.post(path, content=content)).text
 
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+    assert apart(send("/length", b"y" * 1_000_000)) == "1000000"
+    assert apart(send("/stream", b"y")) == "one two"
 
 
 OWNER = """

@@ -30,7 +30,7 @@ def kill_after(steps: int, arguments: list[str], out: Path) -> None:
 
 def reached(out: Path, steps: int) -> bool:
     path = out / "state.pt"
-    return path.exists() and torch.load(path, weights_only=True)["step"] >= steps
+    return path.exists() and torch.load(path, weights_only=True, mmap=True)["step"] >= steps
 
 
 def one_and_two(arguments: list[str], folder: Path) -> tuple[Path, Path]:
