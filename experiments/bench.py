@@ -1,15 +1,20 @@
-"""What things cost, as ratios within one process.
+"""What things cost, as ratios within one process: median and quartiles of interleaved runs.
 
 Examples:
     python -m experiments.bench network --batch 8
+    python -m experiments.bench network --compile --record
     python -m experiments.bench train --dtype bfloat16 --batch 64 --size 64
     python -m experiments.bench module
     python -m experiments.bench analyze --backbone resnet50 --size 224
+
+With --record the numbers go into experiments/benchmarks.json and BENCHMARKS.md, in place of
+earlier ones of the same command.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -17,48 +22,57 @@ from gradio.media import get_image
 from torch import Tensor, nn
 
 from drtam.explain import analyze, load_photo, prepare
+from experiments.benchmarks import Table, record
 from experiments.machine import machine
-from experiments.timing import ratios
+from experiments.timing import Ratio, ratios
+from experiments.transcriptions import transcribe, transcribed
 from models import ATTENTIONS, CLASSIFIERS, build_model
 
 PAPER_R = {"drtam": 32, "cbam": 16, "ca": 32}  # what Table 4 found best for ResNet-50
 STAGES = ((256, 56), (512, 28), (1024, 14), (2048, 7))  # C and side of ResNet-50's at 224 px
+USUAL = ", as usually written"  # see ``transcriptions``
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def bench_network(options: argparse.Namespace) -> None:
-    """Print what inference costs with each attention, over the plain backbone."""
-    report_networks(options, "inference", lambda model, x: _inference(model.eval(), x))
+def bench_network(options: argparse.Namespace) -> Table:
+    """What inference costs with each attention, over the plain backbone."""
+    return of_networks(options, "inference", lambda model, x: _inference(model.eval(), x))
 
 
-def bench_train(options: argparse.Namespace) -> None:
-    """Print what forward and backward cost with each attention, over the plain backbone."""
-    report_networks(options, "forward and backward", lambda model, x: _step(model.train(), x))
+def bench_train(options: argparse.Namespace) -> Table:
+    """What forward and backward cost with each attention, over the plain backbone."""
+    return of_networks(options, "training step", lambda model, x: _step(model.train(), x))
 
 
-def report_networks(
+def of_networks(
     options: argparse.Namespace, what: str, work: Callable[[nn.Module, Tensor], Callable[[], None]]
-) -> None:
-    """Print the ratio of ``work`` with each attention to ``work`` without."""
+) -> Table:
+    """The ratio of ``work`` with each attention, and with it as usually written, to none."""
     x = feature(options.batch, 3, options.size, options.dtype)
-    plain, *attended = (
-        work(
-            build_model(options.backbone, kind, r=PAPER_R.get(kind or "", 32), seed=0)
-            .to(x.device)
-            .to(memory_format=torch.channels_last),
-            x,
-        )
-        for kind in (None, *ATTENTIONS)
-    )
-    print(f"{options.backbone}, {what}, {options.dtype}, batch {options.batch}, {options.size} px")
-    for kind, ratio in zip(
-        ATTENTIONS, ratios(plain, *attended, rounds=options.rounds), strict=True
-    ):
-        print(f"{kind:6} {ratio} times the plain network, median and quartiles")
+
+    def network(kind: str | None) -> nn.Module:
+        return build_model(options.backbone, kind, r=PAPER_R.get(kind or "", 32), seed=0)
+
+    models = {"none": network(None)}
+    models |= {kind: network(kind) for kind in ATTENTIONS}
+    models |= {f"{kind}{USUAL}": transcribe(network(kind)) for kind in ATTENTIONS}
+    works = []
+    for model in models.values():
+        model.to(x.device).to(memory_format=torch.channels_last)
+        if options.compile:
+            model.compile()
+        works.append(work(model, x))
+    plain, *attended = works
+    found = ratios(plain, *attended, rounds=options.rounds)
+    compiled = ", torch.compile" if options.compile else ""
+    size = f"{options.dtype}, batch {options.batch}, {options.size} px{compiled}"
+    title = f"{options.backbone}, {what}, {size}"
+    return Table(title, "the plain network", dict(zip(list(models)[1:], found, strict=True)))
 
 
-def bench_module(options: argparse.Namespace) -> None:
-    """Print what a module costs alone, over two passes over X: its mean, and X times a map."""
+def bench_module(options: argparse.Namespace) -> Table:
+    """What a module costs alone, over two passes over X: its mean, and X times a map."""
+    rows: dict[str, Ratio] = {}
     for channels, side in STAGES:
         x = feature(options.batch, channels, side, options.dtype)
         attention = torch.rand_like(x)
@@ -67,14 +81,18 @@ def bench_module(options: argparse.Namespace) -> None:
             x.mean()
             x * attention
 
-        modules = [kind(channels).to(x.device) for kind in ATTENTIONS.values()]
-        found = ratios(limit, *(_inference(m.eval(), x) for m in modules), rounds=options.rounds)
-        costs = ", ".join(f"{k} {ratio}" for k, ratio in zip(ATTENTIONS, found, strict=True))
-        print(f"{options.batch} x {channels} x {side} x {side}: {costs} times the limit")
+        own = {kind: make(channels).to(x.device).eval() for kind, make in ATTENTIONS.items()}
+        modules = own | {f"{kind}{USUAL}": transcribed(m) for kind, m in own.items()}
+        works = [_inference(module, x) for module in modules.values()]
+        found = ratios(limit, *works, rounds=options.rounds)
+        shape = f"{channels} x {side} x {side}"
+        rows |= {f"{shape}, {name}": r for name, r in zip(modules, found, strict=True)}
+    title = f"a module alone, {options.dtype}, batch {options.batch}"
+    return Table(title, "one pass that reads X and one that writes it too", rows)
 
 
-def bench_analyze(options: argparse.Namespace) -> None:
-    """Print what ``analyze`` costs in forward passes of the same network."""
+def bench_analyze(options: argparse.Namespace) -> Table:
+    """What ``analyze`` costs in forward passes of the same network."""
     model = build_model(options.backbone, options.attention, seed=0).eval().requires_grad_(False)
     image = prepare(load_photo(get_image("lion.jpg")), options.size).tensor
 
@@ -84,12 +102,10 @@ def bench_analyze(options: argparse.Namespace) -> None:
     def explain_compact() -> None:
         analyze(model, image).compact()
 
-    whole, compact = ratios(
-        _inference(model, image), explain, explain_compact, rounds=options.rounds
-    )
-    print(f"{options.backbone} + {options.attention}, {options.size} px, batch 1")
-    print(f"analyze:           {whole} forward passes, median and quartiles")
-    print(f"analyze, compact:  {compact} forward passes, median and quartiles")
+    found = ratios(_inference(model, image), explain, explain_compact, rounds=options.rounds)
+    title = f"{options.backbone} + {options.attention}, {options.size} px, batch 1"
+    rows = dict(zip(("analyze", "analyze, compact"), found, strict=True))
+    return Table(title, "a forward pass", rows)
 
 
 def feature(batch: int, channels: int, side: int, dtype: str) -> Tensor:
@@ -140,6 +156,7 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentPars
         command = commands.add_parser(name, help=text)
         command.set_defaults(run=run)
         command.add_argument("--rounds", type=int, default=15)
+        command.add_argument("--record", action="store_true", help="keep the numbers")
         yield command
 
 
@@ -155,10 +172,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for command in (network, train, module):
         command.add_argument("--batch", type=int, default=1)
         command.add_argument("--dtype", choices=DTYPES, default="float32")
+    for command in (network, train):
+        command.add_argument("--compile", action="store_true", help="use torch.compile")
     analysis.add_argument("--attention", choices=ATTENTIONS, default="drtam")
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(given)
+    table: Table = options.run(options)
     print(machine())
-    options.run(options)
+    print(table.markdown())
+    if options.record:
+        record(" ".join(word for word in given if word != "--record"), machine(), table)
 
 
 if __name__ == "__main__":

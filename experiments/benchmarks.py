@@ -1,0 +1,57 @@
+"""Benchmarks that were run: kept as JSON, shown as Markdown, each with its command and machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from experiments.timing import Ratio
+
+FILE = Path(__file__).with_name("benchmarks.json")
+HEAD = """# Benchmarks
+
+Written by `python -m experiments.bench ... --record`. Each number is a ratio to something run in
+the same process, in turn with it: the median over the rounds, and the quartiles. "As usually
+written" is a straightforward transcription of the paper's equations, `transcriptions.py`.
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one command found.
+
+    Attributes:
+        title: what was run.
+        reference: what each ratio is to.
+        rows: by what was measured.
+    """
+
+    title: str
+    reference: str
+    rows: dict[str, Ratio]
+
+    def markdown(self) -> str:
+        """A heading and a table."""
+        lines = [f"### {self.title}", "", f"| | times {self.reference} |", "|---|--:|"]
+        return "\n".join([*lines, *(f"| {name} | {ratio} |" for name, ratio in self.rows.items())])
+
+
+def record(command: str, machine: str, table: Table, file: Path = FILE) -> None:
+    """Keep a table in the place of the last one of the same command, and write them all.
+
+    Args:
+        command: after ``python -m experiments.bench``.
+        machine: that ran it, with versions.
+        table: what it found.
+        file: of all tables; BENCHMARKS.md is written beside it.
+    """
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    kept[command] = {"machine": machine, **asdict(table)}
+    file.write_text(json.dumps(kept, indent=1) + "\n")
+    parts = [HEAD]
+    for name, found in sorted(kept.items()):
+        rows = {row: Ratio(**ratio) for row, ratio in found["rows"].items()}
+        parts.append(Table(found["title"], found["reference"], rows).markdown())
+        parts.append(f"\n`python -m experiments.bench {name}` on {found['machine']}\n")
+    file.with_name("BENCHMARKS.md").write_text("\n".join(parts))
