@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from drtam.base import AttentionModule, Factory
 from drtam.checks import check_feature, check_range
+from drtam.passes import laid_out_as, strip_means
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,12 @@ class CoordinateAttention(AttentionModule):
     def trace(self, x: Tensor) -> CATrace:
         """X (B, C, H, W) to the output, with every step on the way kept."""
         check_feature(x, self.channels)
-        pooled = torch.cat((x.mean(3), x.mean(2)), dim=2)  # (B, C, H + W)
+        pooled = torch.cat(strip_means(x), dim=2)  # (B, C, H + W)
         mixed = self.act(self.norm(self.reduce(pooled)))  # (B, hidden, H + W)
         height, width = x.shape[2], x.shape[3]
         h = torch.sigmoid(self.height(mixed.narrow(2, 0, height)))  # (B, C, H)
         w = torch.sigmoid(self.width(mixed.narrow(2, height, width)))  # (B, C, W)
+        h, w = laid_out_as(x, h), laid_out_as(x, w)
         return CATrace(h, w, x * h[..., None] * w[:, :, None])
 
     def extra_repr(self) -> str:

@@ -26,6 +26,25 @@ def means(x: Tensor) -> Means:
     return over_w.transpose(1, 2), over_h.transpose(1, 2), over_c
 
 
+def strip_means(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The means of X (B, C, H, W) over W and over H: (B, C, H) and (B, C, W)."""
+    if recorded(x) or not _is_channels_last(x):
+        return x.mean(3), x.mean(2)
+    batch, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1)
+    over_w = rows.reshape(batch * height, width, channels).mean(1)
+    over_h = rows.reshape(batch, height, width * channels).mean(1)
+    over_w, over_h = over_w.view(batch, height, channels), over_h.view(batch, width, channels)
+    return over_w.transpose(1, 2), over_h.transpose(1, 2)
+
+
+def laid_out_as(x: Tensor, gate: Tensor) -> Tensor:
+    """A gate (B, C, L) whose channels lie in memory as those of X, with which it is multiplied."""
+    if recorded(x) or not _is_channels_last(x):
+        return gate
+    return gate.transpose(1, 2).contiguous().transpose(1, 2)
+
+
 def recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
     """X times a map that is the sum of K rank-1 tensors, without keeping the map.
 

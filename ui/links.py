@@ -122,8 +122,7 @@ def connect(
             tabs,
             session.open_tab,
         ],
-        concurrency_id="model",
-        concurrency_limit=1,
+        concurrency_limit=4,  # it may build a network, but runs none
         show_progress="hidden",
         api_visibility="private",
     )
