@@ -11,8 +11,14 @@ from torch import Tensor, nn
 
 from drtam import CBAM, DRTAM, CoordinateAttention
 from drtam.base import AttentionModule
+from drtam.chunks import bounds
 
 Vectors = tuple[Tensor, Tensor, Tensor]
+
+
+def parts(x: Tensor, count: int, axis: int) -> list[Tensor]:
+    """The chunks of an axis, as ``chunks`` cuts it."""
+    return [x.narrow(axis, start, size) for start, size in bounds(x.shape[axis], count)]
 
 
 class PlainRankOne(nn.Module):
@@ -31,9 +37,8 @@ class PlainRankOne(nn.Module):
         """(B, C, H), (B, C, W) and (B, H, W) to (B, C), (B, H) and (B, W)."""
         strips = []
         for descriptor in (ch, cw):
-            parts = descriptor.chunk(self.s, 2)
-            strips += [part.mean(2) for part in parts]  # Eqn 3
-            strips += [part.amax(2) for part in parts]  # Eqn 4
+            strips += [part.mean(2) for part in parts(descriptor, self.s, 2)]  # Eqn 3
+            strips += [part.amax(2) for part in parts(descriptor, self.s, 2)]  # Eqn 4
         s_c = self.channel(torch.stack(strips, 1))[:, 0]  # Eqn 5
         h = self.embedding(ch, hw.transpose(1, 2), self.row, self.row_norm)
         w = self.embedding(cw, hw, self.column, self.column_norm)
@@ -41,9 +46,9 @@ class PlainRankOne(nn.Module):
 
     def embedding(self, over: Tensor, hw: Tensor, conv: nn.Conv1d, norm: nn.Module) -> Tensor:
         """(B, C, L) and (B, K, L) to a factor (B, L)."""
-        strips = [part.mean(1) for part in over.chunk(self.n, 1)]  # Eqn 8
+        strips = [part.mean(1) for part in parts(over, self.n, 1)]  # Eqn 8
         strips += [over.amax(1)]  # Eqn 9
-        strips += [part.mean(1) for part in hw.chunk(self.s, 1)]  # Eqn 7
+        strips += [part.mean(1) for part in parts(hw, self.s, 1)]  # Eqn 7
         factor: Tensor = torch.sigmoid(norm(conv(torch.stack(strips, 1))))  # Eqn 10, 11
         return factor[:, 0]
 

@@ -19,7 +19,7 @@ def lively(module: AttentionModule) -> AttentionModule:
 
 
 @pytest.mark.parametrize("kind", ATTENTIONS)
-@pytest.mark.parametrize("shape", [(2, 64, 14, 14), (1, 32, 7, 12)])
+@pytest.mark.parametrize("shape", [(2, 64, 14, 14), (1, 32, 7, 12), (2, 16, 2, 4)])
 def test_a_transcription_equals_the_module(kind, shape):
     module = lively(ATTENTIONS[kind](shape[1])).double()
     x = torch.randn(shape, dtype=torch.float64)
