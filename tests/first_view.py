@@ -1,15 +1,13 @@
-"""How long a visitor waits for the first view: python tests/first_view.py [ADDRESS]
+"""How long a visitor waits for the first view: PYTHONPATH=. python tests/first_view.py
 
-From opening the address, with an empty cache, until the layers' maps and the class scores are
-there. Without an address it starts the app itself.
+From opening the address of a fresh app, with an empty cache, until the layers' maps and the class
+scores are there.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 
@@ -37,17 +35,15 @@ def first_view(browser: Browser, url: str) -> tuple[float, float]:
 
 def main() -> None:
     """Print the median and the range."""
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        log = Path(folder) / "log.txt"
-        app = nullcontext(sys.argv[1]) if len(sys.argv) > 1 else running_app(log)
-        with app as url:
-            browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium", args=CHROMIUM
-            )
-            seconds, megabytes = zip(
-                *(first_view(browser, url) for _ in range(TIMES)), strict=True
-            )
-            browser.close()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sync_playwright() as playwright,
+        running_app(Path(folder) / "log.txt") as app,
+    ):
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        views = [first_view(browser, app.url) for _ in range(TIMES)]
+        browser.close()
+    seconds, megabytes = zip(*views, strict=True)
     print(
         f"first view after {median(seconds):.2f} s (median of {TIMES}, "
         f"{min(seconds):.2f} to {max(seconds):.2f}), {median(megabytes):.1f} MB"
