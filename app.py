@@ -32,7 +32,7 @@ def main() -> None:
     folder = serving.private_folder()
     os.environ["GRADIO_TEMP_DIR"] = os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     demo = page.build()
-    demo.queue(max_size=serving.WAITING, default_concurrency_limit=4)
+    demo.queue(max_size=serving.WAITING, default_concurrency_limit=4, api_open=False)
     inputs.warm_up()
     guard = Middleware(serving.Guard, max_upload=checkpoints.MAX_UPLOAD, folder=folder)
     demo.launch(

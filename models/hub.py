@@ -12,8 +12,12 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # the first that a repositor
 MAX_BYTES = 400_000_000
 
 
-def download(repository: str) -> Path:
+def download(repository: str, folder: Path | None = None) -> Path:
     """The file with the weights in a model repository, such as ``user/name``.
+
+    Args:
+        repository: its name.
+        folder: where the file goes; by default the hub's own cache.
 
     Raises:
         ValueError: the name is none, the hub cannot be reached or has no such repository, or
@@ -27,7 +31,7 @@ def download(repository: str) -> Path:
         for suffix in SUFFIXES:
             for file in fitting:
                 if file.rfilename.endswith(suffix):
-                    return Path(hf_hub_download(repository, file.rfilename))
+                    return Path(hf_hub_download(repository, file.rfilename, cache_dir=folder))
     except HfHubHTTPError as error:
         raise ValueError(f"The hub has no public model {repository}.") from error
     except Exception as error:  # each release of huggingface_hub raises others without a network

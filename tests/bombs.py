@@ -91,6 +91,7 @@ def bombs() -> Iterator[Case]:
     frame = gif[place:-1]
     yield Case("GIF of 20,000 frames", gif[:place] + frame * 20_000 + b";", quarters=None)
     yield Case("JPEG of 100 passes", passes(100), "passes, too many for its size")
+    yield Case("MPO of 100 passes", passes(100, "MPO"), "passes, too many for its size")
     head = struct.pack("<IiiHHIIiiII", 40, 6000, 6000, 1, 8, 1, 0, 0, 0, 256, 0)
     start = 14 + len(head) + 1024
     header = b"BM" + struct.pack("<IHHI", 0, 0, 0, start) + head + bytes(1024)
@@ -108,9 +109,13 @@ def bombs() -> Iterator[Case]:
     yield Case("TIFF with a tile of 12000 x 12000", tiled(12_000), either=True)
 
 
-def passes(count: int) -> bytes:
-    """A progressive JPEG of 36 million pixels whose first pass comes again and again."""
-    jpeg = encoded(Image.new("L", (6000, 6000)), "JPEG", progressive=True)
+def passes(count: int, kind: str = "JPEG") -> bytes:
+    """A progressive JPEG of 36 million pixels whose first pass comes again and again.
+
+    As MPO, another picture stands behind it.
+    """
+    more = {"save_all": True, "append_images": [Image.new("L", (8, 8))]} if kind == "MPO" else {}
+    jpeg = encoded(Image.new("L", (6000, 6000)), kind, progressive=True, **more)
     first = jpeg.index(b"\xff\xda")
     after = jpeg.index(b"\xff", first + 10)
     while jpeg[after + 1] in (0, *range(0xD0, 0xD8)):

@@ -120,8 +120,8 @@ class Hub:
 def test_the_hubs_best_file_is_taken(monkeypatch, tmp_path):
     files = (("a.bin", 5), ("README.md", 5), ("huge.safetensors", 10**12), ("b.pth", 5))
     monkeypatch.setattr(hub, "HfApi", lambda: Hub(*files))
-    monkeypatch.setattr(hub, "hf_hub_download", lambda _, name: tmp_path / name)
-    assert hub.download("user/name") == tmp_path / "b.pth"
+    monkeypatch.setattr(hub, "hf_hub_download", lambda _, name, cache_dir: cache_dir / name)
+    assert hub.download("user/name", tmp_path) == tmp_path / "b.pth"
     monkeypatch.setattr(hub, "HfApi", lambda: Hub(files[1]))
     with pytest.raises(ValueError, match="user/name holds no file with weights"):
         hub.download("user/name")

@@ -104,9 +104,14 @@ def test_what_the_page_does_not_use_is_closed(visitor):
     for path in (
         *("/monitoring", "/gradio_api/proxy=https://example.com/", "/gradio_api/runs"),
         *("/gradio_api/file=https://example.com/a.png", "/gradio_api/dev/reload"),
+        *("/gradio_api/file/https://example.com/a.png", "/gradio_api/vibe-starter-queries/"),
+        "/gradio_api/custom_component/1/client/component/x.js",
     ):
-        assert visitor.get(path).status_code == 404, path
+        answer = visitor.get(path)
+        assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"}), path
     assert visitor.post("/gradio_api/vibe-edit", json={}).status_code == 404
+    queued = visitor.post("/gradio_api/run/networks", json={"data": []})
+    assert queued.status_code == 404  # nobody passes by the queue
     assert visitor.get("/health").json() == {"status": "ok"}
 
 
@@ -129,9 +134,15 @@ def test_an_uploaded_page_is_never_shown_as_one(visitor):
 
 def test_the_server_fetches_no_address_for_a_visitor(visitor):
     file = {"path": "https://example.com/a.png", "meta": {"_type": "gradio.FileData"}}
-    answer = visitor.post("/gradio_api/call/analyze", json={"data": [file, "", -1, 96]})
-    assert answer.status_code == 413
-    assert "upload the file itself" in answer.json()["detail"]
+    body = json.dumps({"data": [file, "", -1, 96]})
+    for form in (
+        body,
+        body.replace("F", "\\u0046").replace("h", "\\u0068"),
+        body.encode("utf-16"),
+    ):
+        answer = visitor.post("/gradio_api/call/analyze", content=form)
+        assert answer.status_code == 413
+        assert "upload the file itself" in answer.json()["detail"]
 
 
 def test_oversized_requests_are_refused_before_they_are_read(visitor):
@@ -144,13 +155,15 @@ def test_uploads_say_their_length_and_leave_room_on_the_disk(tmp_path, monkeypat
     async def chunks():
         yield b"x"
 
-    async def upload(content: Any) -> httpx.Response:
+    async def upload(content: Any, **headers: str) -> httpx.Response:
         async with guarded(tmp_path) as visitor:
-            return await visitor.post("/gradio_api/upload", content=content)
+            return await visitor.post("/gradio_api/upload", content=content, headers=headers)
 
     assert apart(upload(b"x" * 1000)).text == "1000"
     assert apart(upload(b"x" * 1001)).status_code == 413
     assert apart(upload(chunks())).status_code == 411
+    both = {"transfer-encoding": "chunked", "content-length": "1"}
+    assert apart(upload(b"x" * 1000, **both)).status_code == 411
     monkeypatch.setattr(serving, "SPARE", 10**18)
     answer = apart(upload(b"x"))
     assert answer.status_code == 507

@@ -61,7 +61,7 @@ failing = compute.explain(photo, source, 96, None).device
 promised, devices.DEVICE = devices.DEVICE, torch.device("cpu")
 zero.init = zero.move = lambda *_, **__: None
 elsewhere, lent = devices._on_gpu(source, image, partial(where, parent=os.getpid()), 7)
-here = where(devices._on_device(source, devices.CPU), image, 0)[1]
+here = where(devices.load(source).model, image, 0)[1]
 weights = devices.load(source).model.parameters()
 print(
     json.dumps(

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from models.hub import download
 from ui.networks import Opened, Source, catalogue
+from ui.serving import has_room
 
 ALLOWED = os.environ.get("CHECKPOINT_UPLOAD", "no" if "SPACE_ID" in os.environ else "yes") == "yes"
 MAX_UPLOAD = 400_000_000 if ALLOWED else 10_000_000  # bytes
@@ -60,14 +62,21 @@ def build(network: gr.Dropdown) -> list[Any]:
         )
     how: dict[str, Any] = {
         "outputs": network,
-        "concurrency_id": "model",
         "concurrency_limit": 1,
         "api_visibility": "private",
     }
     return [
         upload.upload(_opening(Path), upload, **how).success,
-        repository.submit(_opening(download), repository, **how).success,
+        repository.submit(_opening(_from_hub), repository, **how).success,
     ]
+
+
+def _from_hub(repository: str) -> Path:
+    """The file of a repository, kept until the server ends."""
+    folder = Path(get_upload_folder())
+    if not has_room(folder, MAX_UPLOAD):
+        raise ValueError("The server has no room for files right now: try again in an hour.")
+    return download(repository, folder / "hub")
 
 
 def _opening(path_of: Callable[[str], Path]) -> Callable[[str], gr.Dropdown]:

@@ -31,6 +31,7 @@ T = TypeVar("T")
 Work = Callable[[nn.Module, Tensor], T]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CPU = torch.device("cpu")
+NO_GPU = ("ZeroGPU worker error", "ZeroGPU queue timeout", "ZeroGPU client error")
 log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 
@@ -69,43 +70,46 @@ def run(source: Source, image: Tensor, work: Work[T], *, seconds: int = 10) -> R
         ValueError: of ``work``, or of a checkpoint that cannot be loaded.
         gr.Error: ZeroGPU lends this visitor no more.
     """
-    with _one_at_a_time:
-        why = ""
-        if DEVICE != CPU:
-            try:
-                return Ran(_on_gpu(source, image, work, seconds), gpu_name())
-            except torch.OutOfMemoryError:
-                why = ", since the GPU's memory is full"
-                torch.cuda.empty_cache()
-            except RuntimeError:
-                why = ", since the GPU failed"
-                log.exception("the GPU failed, the CPU takes over")
+    why = ""
+    if DEVICE != CPU:
         try:
+            return Ran(_on_gpu(source, image, work, seconds), gpu_name())
+        except torch.OutOfMemoryError:
+            why = ", since the GPU's memory is full"
+            torch.cuda.empty_cache()
+        except RuntimeError as error:
+            if "closed by visitor" in str(error):  # while waiting for ZeroGPU
+                raise
+            why = ", since the GPU failed"
+            log.exception("the GPU failed, the CPU takes over")
+    try:
+        with _one_at_a_time:
             return Ran(_attempt(source, image, work, CPU), f"CPU{why}")
-        except (RuntimeError, MemoryError) as error:
-            log.exception("the CPU failed")
-            raise DeviceError(
-                "The network could not run: the server's memory may be full. Choose a smaller "
-                "analysis resolution, or try again in a minute."
-            ) from error
+    except (RuntimeError, MemoryError) as error:
+        log.exception("the CPU failed")
+        raise DeviceError(
+            "The network could not run: the server's memory may be full. Choose a smaller "
+            "analysis resolution, or try again in a minute."
+        ) from error
 
 
 def _on_gpu(source: Source, image: Tensor, work: Work[T], seconds: int) -> T:
     if not ZERO_GPU:
-        return _attempt(source, image, work, DEVICE)
+        with _one_at_a_time:
+            return _attempt(source, image, work, DEVICE)
     try:
         outcome: T | Exception = pickle.loads(_lent(pickle.dumps((source, image, work)), seconds))
     except gr.Error as error:  # of a quota: for the visitor
-        if error.title != "ZeroGPU worker error":
+        if error.title not in NO_GPU:
             raise
-        raise RuntimeError("the process on the lent GPU died") from error
+        raise RuntimeError("ZeroGPU lent no GPU that works") from error
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
 def _attempt(source: Source, image: Tensor, work: Work[T], device: torch.device) -> T:
-    model = _on_device(source, device)
+    model = load(source).model if device == CPU else _on_gpus(source, device)
     if isinstance(model, MaskRCNN):  # or else it scales the photo itself
         model.transform.min_size = (min(image.shape[2:]),)
     return work(model, image.to(device))
@@ -126,10 +130,9 @@ if ZERO_GPU:
 
 
 @lru_cache(maxsize=6)
-def _on_device(source: Source, device: torch.device) -> nn.Module:
-    """The network itself on the CPU, a copy on the GPU."""
-    model = load(source).model
-    return model if device == CPU else copy.deepcopy(model).to(device)
+def _on_gpus(source: Source, device: torch.device) -> nn.Module:
+    """A copy of the network there."""
+    return copy.deepcopy(load(source).model).to(device)
 
 
 def gpu_name() -> str:

@@ -28,9 +28,9 @@ SPARE = 500_000_000  # bytes of the disk that uploads may not take
 PREFIX = "drtam-lens-"  # of the folders of visitors' files
 M_ARENA_MAX = -8  # of malloc.h
 CLOSED = (  # what Gradio serves and this page does not use
-    *(f"{API}{path}" for path in ("proxy=", "dev/", "vibe-edit", "undo-vibe-edit", "stream/")),
+    *(f"{API}{path}" for path in ("proxy=", "file/", "stream/", "dev/", "vibe-", "undo-vibe-")),
     *(f"{API}{path}" for path in ("runs", "run-history", "deep_link", "process_recording")),
-    *("/monitoring", "/custom_component"),
+    *(f"{API}custom_component", "/monitoring"),
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -69,6 +69,7 @@ class Guard:
         self.app = app
         self.max_upload = max_upload
         self.folder = folder
+        self.coming = 0  # bytes of the uploads that are under way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let the app answer."""
@@ -84,30 +85,43 @@ class Guard:
             await send(message)
 
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        refusal = self._refusal(path, scope)
+        refusal = self._refusal(path, Headers(scope=scope))
         if refusal is None and scope["method"] == "POST" and path != UPLOAD:
             try:
                 receive = _replay(await _body(receive), receive)
             except ValueError as error:
                 refusal = JSONResponse({"detail": str(error)}, 413)
-        await (refusal or self.app)(scope, receive, send_with_headers)
+        if refusal is not None or path != UPLOAD:
+            await (refusal or self.app)(scope, receive, send_with_headers)
+            return
+        length = int(Headers(scope=scope)["content-length"])
+        self.coming += length
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            self.coming -= length
 
-    def _refusal(self, path: str, scope: Scope) -> JSONResponse | None:
+    def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
         """The answer to a request that is refused by its first lines."""
         fetched = path.removeprefix(f"{API}file=")
         if path.startswith(CLOSED) or (fetched != path and is_http_url_like(fetched)):
             return JSONResponse({"detail": "Not Found"}, 404)
         if path == UPLOAD:
-            length = Headers(scope=scope).get("content-length", "")
-            if not length.isdecimal():
+            length = headers.get("content-length", "")
+            if not length.isdecimal() or "transfer-encoding" in headers:
                 return JSONResponse({"detail": "An upload has to say its length."}, 411)
             if int(length) > self.max_upload:
                 most = f"{self.max_upload // 1_000_000} MB"
                 return JSONResponse({"detail": f"An upload has at most {most}."}, 413)
-            if shutil.disk_usage(self.folder).free < SPARE + int(length):
+            if not has_room(self.folder, self.coming + int(length)):
                 text = "The server has no room for files right now: try again in an hour."
                 return JSONResponse({"detail": text}, 507)
         return None
+
+
+def has_room(folder: Path, size: int) -> bool:
+    """Whether so many bytes more leave something to spare on the disk of a folder."""
+    return shutil.disk_usage(folder).free >= SPARE + size
 
 
 async def _body(receive: Receive) -> bytes:
@@ -124,7 +138,7 @@ async def _body(receive: Receive) -> bytes:
         more = message.get("more_body", False)
         if len(body) > MAX_MESSAGE:
             raise ValueError(f"A request has at most {MAX_MESSAGE // 1_000_000} MB.")
-    if b"FileData" in body and any(is_http_url_like(path) for path in _paths(body)):
+    if any(is_http_url_like(path) for path in _paths(body)):
         raise ValueError("Addresses are not fetched: upload the file itself.")
     return body
 

@@ -16,6 +16,7 @@ from gradio.utils import get_upload_folder
 
 from ui.compute import Photo
 from ui.record import machine_record, result_of
+from ui.serving import has_room
 from ui.session import Session, source_of, view_of
 from viz.report import Result
 from viz.report_files import files
@@ -118,6 +119,8 @@ def kept(name: str, content: bytes) -> str:
     folder = Path(get_upload_folder()) / secrets.token_hex(16)
     try:
         folder.mkdir(parents=True)
+        if not has_room(folder, len(content)):
+            raise OSError("no room")
         (folder / name).write_bytes(content)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)

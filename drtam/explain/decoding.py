@@ -79,7 +79,7 @@ def check(image: Image.Image, file: CountedFile, stored: tuple[int, int]) -> Non
     """
     each = float(SMALL_MODES.get(image.mode, OTHER_MODES) + DECODER.get(str(image.format), 0))
     needed = each * image.width * image.height
-    if image.format == "JPEG":
+    if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with further pictures behind it
         needed += _check_scans(image, file, stored)
     if needed > MAX_BYTES:
         raise TooMuchError(
