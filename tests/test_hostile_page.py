@@ -88,13 +88,13 @@ def opened(url: str) -> Stranger:
     path = visitor.upload("lion.jpg").json()[0]
     photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
     assert visitor.send("open_photo", {0: photo})[0]
-    assert visitor.send("analyse_5")[0]
+    assert visitor.send("analyse_4")[0]
     return visitor
 
 
 def shown(visitor: Stranger) -> Any:
     """What the page says of the analysis."""
-    good, output = visitor.send("analyse_5")
+    good, output = visitor.send("analyse_4")
     assert good
     return output["data"][:3]
 
@@ -116,7 +116,7 @@ def test_wrong_choices_are_refused_and_the_next_visitor_sees_what_is_right(url, 
     before = shown(stranger)
     for place, values in WRONG.items():
         for value in values:
-            good, output = stranger.send("analyse_5", {place: value})
+            good, output = stranger.send("analyse_4", {place: value})
             message = output.get("error")
             assert not good, (place, value)
             # Gradio itself refuses what is no number at all, without a word.
@@ -126,7 +126,7 @@ def test_wrong_choices_are_refused_and_the_next_visitor_sees_what_is_right(url, 
 
 def test_a_state_cannot_be_sent(stranger):
     for value in ("x", [1], {"image": "x"}, LION.as_posix()):
-        assert stranger.send("analyse_5", {0: value, 5: value})[0]  # its own state is taken
+        assert stranger.send("analyse_4", {0: value, 5: value})[0]  # its own state is taken
 
 
 @pytest.mark.parametrize("event", [{}, {"layer": ["x"]}, {"node": ["x"]}, {"row": {}}, [1], "x"])

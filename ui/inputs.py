@@ -93,6 +93,8 @@ def connect(
             photo,
             session.photo,
             preprocess=False,  # gr.Image would decode the file itself, without kind words
+            concurrency_id="open_photo",  # one by one: gr.Image says twice that it has changed
+            concurrency_limit=1,
             show_progress="hidden",
             api_visibility="private",
         )
@@ -126,7 +128,7 @@ def connect(
         "trigger_mode": "always_last",
         "api_visibility": "private",
     }
-    for follow in (*(event.success for event in opened), *network_opened):
+    for follow in (session.photo.change, *network_opened):
         follow(_analysing(session), **how)
     chosen = [session.network.select, session.target.select, session.size.input]
     gr.on(chosen, _analysing(session), **how)
