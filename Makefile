@@ -36,7 +36,7 @@ browser:
 	  SUDO=$$(test $$(id -u) = 0 || echo sudo); \
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium fonts-dejavu-core; }
 
-# uv installs in a third of pip's time.
+# uv installs faster than pip.
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q uv

@@ -9,7 +9,7 @@ import pytest
 import torch
 from shapes import SOLIDS, write_voc
 from torch.nn.functional import interpolate
-from trainings import kill_after, learned, one_and_two, rows, weights
+from trainings import assert_goes_on, learned, one_and_two, rows
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from experiments.evaluate import main as evaluate
@@ -47,14 +47,7 @@ def test_a_segmenter_learns_shapes(tmp_path, capsys):
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(few, tmp_path):
-    arguments = [str(few), *SMALL, "--batch", "4", "--epochs", "2"]
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    kill_after(3, [*arguments, "--workers", "2"], killed)  # in the second epoch of two steps
-    for out in (killed, whole):
-        main([*arguments, "--workers", "0", "--out", str(out)])
-    assert rows(killed) == rows(whole)
-    resumed = weights(killed)
-    assert all(torch.equal(resumed[k], v) for k, v in weights(whole).items())
+    assert_goes_on([str(few), *SMALL, "--batch", "4", "--epochs", "2"], tmp_path)
 
 
 def test_two_processes_train_what_one_trains_in_two_parts(few, tmp_path):

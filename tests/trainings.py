@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from experiments.server import ROOT
+from experiments.train import main
 
 TRAIN = ["-m", "experiments.train"]
 
@@ -46,6 +47,17 @@ def one_and_two(arguments: list[str], folder: Path) -> tuple[Path, Path]:
             command, cwd=ROOT, check=True, capture_output=True, env=environment, timeout=300
         )
     return one, two
+
+
+def assert_goes_on(arguments: list[str], folder: Path) -> None:
+    """A training that is killed in its second epoch of two steps ends as one that was not."""
+    killed, whole = folder / "killed", folder / "whole"
+    kill_after(3, [*arguments, "--workers", "2"], killed)
+    for out in (killed, whole):
+        main([*arguments, "--workers", "0", "--out", str(out)])
+    assert rows(killed) == rows(whole)
+    resumed = weights(killed)
+    assert all(torch.equal(resumed[k], v) for k, v in weights(whole).items())
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
