@@ -18,6 +18,8 @@ from torch import Tensor
 
 from drtam.recorded import recorded
 
+SMALL = 2**16  # numbers of which a copy costs less than an operation for each chunk
+
 
 def averages(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
     """The mean of ``x`` over each of ``count`` chunks of its axis ``dim``.
@@ -38,9 +40,13 @@ def averages(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tenso
         for part in torch.split(x, list(lengths), dim):
             inside = membership(part, dim, count).to(x.dtype)  # (count, length)
             weights = inside / inside.sum(1, keepdim=True)
-            pooled.append(weights @ part if dim == 1 else part @ weights.t())
+            if torch.compiler.is_compiling():  # a sum is fused with what is around it
+                weights = weights[..., None] if dim == 1 else weights
+                pooled.append((part.unsqueeze(dim) * weights).sum(dim + 1))
+            else:
+                pooled.append(weights @ part if dim == 1 else part @ weights.t())
         return torch.cat(pooled, dim)
-    weights = _weights(lengths, count, x.dtype, x.device).expand(x.shape[0], -1, -1)
+    weights = mean_matrix(lengths, count, x.dtype, x.device).expand(x.shape[0], -1, -1)
     return torch.bmm(weights, x) if dim == 1 else torch.bmm(x, weights.transpose(1, 2))
 
 
@@ -56,6 +62,9 @@ def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
             strips = part.unsqueeze(dim).masked_fill(outside, -torch.inf)
             pooled.append(strips.amax(dim + 1))
         return torch.cat(pooled, dim)
+    if x.numel() > SMALL and not x.is_cuda:
+        chunks = [x.narrow(dim, *chunk).amax(dim) for chunk in _chunks(lengths, count)]
+        return torch.stack(chunks, dim)
     members = _members(lengths, count, x.device)
     gathered = x.index_select(dim, members)
     return torch.unflatten(gathered, dim, (count * len(lengths), -1)).amax(dim + 1)
@@ -63,10 +72,10 @@ def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
 
 @lru_cache(maxsize=1024)
 @torch.inference_mode(False)
-def _weights(
+def mean_matrix(
     lengths: tuple[int, ...], count: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """The matrix whose product with the axes is the mean of each chunk."""
+    """(len(lengths) * count, sum(lengths)): times the axes it is the mean of each chunk."""
     rows = torch.zeros(count * len(lengths), sum(lengths), dtype=torch.float64, device="cpu")
     for k, (start, size) in enumerate(_chunks(lengths, count)):
         rows[k, start : start + size] = 1 / size
@@ -83,6 +92,7 @@ def _members(lengths: tuple[int, ...], count: int, device: torch.device) -> Tens
     return torch.tensor(indices, device=device)
 
 
+@lru_cache(maxsize=1024)
 def _chunks(lengths: tuple[int, ...], count: int) -> list[tuple[int, int]]:
     """Start and length of each chunk of the axes, in the axis that holds them all."""
     starts = accumulate(lengths, initial=0)
