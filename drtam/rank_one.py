@@ -119,7 +119,8 @@ class RankOneAttention(nn.Module):
         if recorded(strips):
             average = averages(strips, 1, lengths, self.s)  # Eqn 3
             kinds = [torch.unflatten(pooled, 1, (2, self.s)) for pooled in (average, largest)]
-            return self.channel(torch.stack(kinds, dim=2).flatten(1, 3))  # Eqn 5
+            s_c: Tensor = self.channel(torch.stack(kinds, dim=2).flatten(1, 3))  # Eqn 5
+            return s_c
         # The means and their weights are one linear map of the strips.
         of_average, of_largest = self.channel.weight.view(2, 2, self.s).unbind(1)
         means = mean_matrix(lengths, self.s, of_average.dtype, strips.device)

@@ -5,7 +5,10 @@ Examples:
     python -m experiments.bench network --compile --record
     python -m experiments.bench train --dtype bfloat16 --batch 64 --size 64
     python -m experiments.bench module
+    python -m experiments.bench memory --batch 32 --size 128
+    python -m experiments.bench growth --record
     python -m experiments.bench analyze --backbone resnet50 --size 224
+    python -m experiments.bench page
 
 With --record the numbers go into experiments/benchmarks.json and BENCHMARKS.md, in place of
 earlier ones of the same command.
@@ -15,33 +18,33 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from gradio.media import get_image
 from torch import Tensor, nn
 
-from drtam.explain import analyze, load_photo, prepare
+from experiments.bench_analyze import bench_analyze
+from experiments.bench_growth import bench_growth
+from experiments.bench_memory import USUAL, bench_memory
+from experiments.bench_page import bench_page
 from experiments.benchmarks import Table, record
 from experiments.machine import machine
 from experiments.timing import Ratio, ratios
 from experiments.transcriptions import transcribe, transcribed
-from models import ATTENTIONS, CLASSIFIERS, build_model
+from experiments.workloads import DTYPES, feature, inference, network, step
+from models import ATTENTIONS, CLASSIFIERS
 
-PAPER_R = {"drtam": 32, "cbam": 16, "ca": 32}  # what Table 4 found best for ResNet-50
 STAGES = ((256, 56), (512, 28), (1024, 14), (2048, 7))  # C and side of ResNet-50's at 224 px
-USUAL = ", as usually written"  # see ``transcriptions``
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def bench_network(options: argparse.Namespace) -> Table:
     """What inference costs with each attention, over the plain backbone."""
-    return of_networks(options, "inference", lambda model, x: _inference(model.eval(), x))
+    return of_networks(options, "inference", lambda model, x: inference(model.eval(), x))
 
 
 def bench_train(options: argparse.Namespace) -> Table:
     """What forward and backward cost with each attention, over the plain backbone."""
-    return of_networks(options, "training step", lambda model, x: _step(model.train(), x))
+    return of_networks(options, "training step", lambda model, x: step(model.train(), x))
 
 
 def of_networks(
@@ -49,13 +52,11 @@ def of_networks(
 ) -> Table:
     """The ratio of ``work`` with each attention, and with it as usually written, to none."""
     x = feature(options.batch, 3, options.size, options.dtype)
-
-    def network(kind: str | None) -> nn.Module:
-        return build_model(options.backbone, kind, r=PAPER_R.get(kind or "", 32), seed=0)
-
-    models = {"none": network(None)}
-    models |= {kind: network(kind) for kind in ATTENTIONS}
-    models |= {f"{kind}{USUAL}": transcribe(network(kind)) for kind in ATTENTIONS}
+    models = {"none": network(options.backbone, None)}
+    models |= {kind: network(options.backbone, kind) for kind in ATTENTIONS}
+    models |= {
+        f"{kind}{USUAL}": transcribe(network(options.backbone, kind)) for kind in ATTENTIONS
+    }
     works = []
     for model in models.values():
         model.to(x.device).to(memory_format=torch.channels_last)
@@ -83,7 +84,7 @@ def bench_module(options: argparse.Namespace) -> Table:
 
         own = {kind: make(channels).to(x.device).eval() for kind, make in ATTENTIONS.items()}
         modules = own | {f"{kind}{USUAL}": transcribed(m) for kind, m in own.items()}
-        works = [_inference(module, x) for module in modules.values()]
+        works = [inference(module, x) for module in modules.values()]
         found = ratios(limit, *works, rounds=options.rounds)
         shape = f"{channels} x {side} x {side}"
         rows |= {f"{shape}, {name}": r for name, r in zip(modules, found, strict=True)}
@@ -91,92 +92,43 @@ def bench_module(options: argparse.Namespace) -> Table:
     return Table(title, "one pass that reads X and one that writes it too", rows)
 
 
-def bench_analyze(options: argparse.Namespace) -> Table:
-    """What ``analyze`` costs in forward passes of the same network."""
-    model = build_model(options.backbone, options.attention, seed=0).eval().requires_grad_(False)
-    image = prepare(load_photo(get_image("lion.jpg")), options.size).tensor
-
-    def explain() -> None:
-        analyze(model, image)
-
-    def explain_compact() -> None:
-        analyze(model, image).compact()
-
-    found = ratios(_inference(model, image), explain, explain_compact, rounds=options.rounds)
-    title = f"{options.backbone} + {options.attention}, {options.size} px, batch 1"
-    rows = dict(zip(("analyze", "analyze, compact"), found, strict=True))
-    return Table(title, "a forward pass", rows)
-
-
-def feature(batch: int, channels: int, side: int, dtype: str) -> Tensor:
-    """A random (B, C, H, W) in channels_last, on the GPU where there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    x = torch.randn(batch, channels, side, side, device=device, dtype=DTYPES[dtype])
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _inference(model: nn.Module, x: Tensor) -> Callable[[], None]:
-    model = model.to(x.dtype)
-
-    @torch.inference_mode()
-    def forward() -> None:
-        model(x)
-        _wait(x)
-
-    return forward
-
-
-def _step(model: nn.Module, x: Tensor) -> Callable[[], None]:
-    """Weights are float32; the dtype is autocast's."""
-    low = x.dtype != torch.float32
-
-    def step() -> None:
-        with torch.autocast(x.device.type, x.dtype, enabled=low):
-            logits = model(x.float())
-        logits.float().square().sum().backward()
-        model.zero_grad()
-        _wait(x)
-
-    return step
-
-
-def _wait(x: Tensor) -> None:
-    if x.is_cuda:
-        torch.cuda.synchronize()
-
-
-def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
+    made = {}
     for name, run, text in (
         ("network", bench_network, "inference over the plain backbone"),
         ("train", bench_train, "a training step over the plain backbone's"),
+        ("memory", bench_memory, "what a training step keeps, over the plain backbone"),
         ("module", bench_module, "a module alone over the memory's limit"),
+        ("growth", bench_growth, "inference over the plain backbone as inputs and settings grow"),
         ("analyze", bench_analyze, "analyze() over plain forward passes"),
+        ("page", bench_page, "shares of the time from an upload until the maps are there"),
     ):
-        command = commands.add_parser(name, help=text)
+        made[name] = command = commands.add_parser(name, help=text)
         command.set_defaults(run=run)
         command.add_argument("--rounds", type=int, default=15)
         command.add_argument("--record", action="store_true", help="keep the numbers")
-        yield command
+    for name in ("network", "train", "memory", "growth", "analyze"):
+        made[name].add_argument("--backbone", choices=CLASSIFIERS, default="resnet50")
+    for name in ("network", "train", "memory", "analyze"):
+        made[name].add_argument("--size", type=int, default=224, help="pixels per side")
+    for name in ("network", "train", "memory", "module"):
+        made[name].add_argument("--batch", type=int, default=1)
+        made[name].add_argument("--dtype", choices=DTYPES, default="float32")
+    for name in ("network", "train"):
+        made[name].add_argument("--compile", action="store_true", help="use torch.compile")
+    made["analyze"].add_argument("--attention", choices=ATTENTIONS, default="drtam")
+    made["growth"].add_argument("--largest", type=int, default=1024, help="of any axis")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    network, train, module, analysis = _commands(parser)
-    for command in (network, train, analysis):
-        command.add_argument("--backbone", choices=CLASSIFIERS, default="resnet50")
-        command.add_argument("--size", type=int, default=224, help="pixels per side")
-    for command in (network, train, module):
-        command.add_argument("--batch", type=int, default=1)
-        command.add_argument("--dtype", choices=DTYPES, default="float32")
-    for command in (network, train):
-        command.add_argument("--compile", action="store_true", help="use torch.compile")
-    analysis.add_argument("--attention", choices=ATTENTIONS, default="drtam")
     given = sys.argv[1:] if arguments is None else arguments
-    options = parser.parse_args(given)
+    options = _parser().parse_args(given)
     table: Table = options.run(options)
     print(machine())
     print(table.markdown())

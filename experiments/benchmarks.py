@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from experiments.timing import Ratio
@@ -25,15 +25,22 @@ class Table:
         title: what was run.
         reference: what each ratio is to.
         rows: by what was measured.
+        sentences: what the rows come to.
+        picture: of the rows, an SVG file; empty for none.
     """
 
     title: str
     reference: str
     rows: dict[str, Ratio]
+    sentences: list[str] = field(default_factory=list)
+    picture: bytes = b""
 
     def markdown(self) -> str:
-        """A heading and a table."""
-        lines = [f"### {self.title}", "", f"| | times {self.reference} |", "|---|--:|"]
+        """A heading, the sentences and a table."""
+        lines = [f"### {self.title}", ""]
+        for sentence in self.sentences:
+            lines += [sentence, ""]
+        lines += [f"| | times {self.reference} |", "|---|--:|"]
         return "\n".join([*lines, *(f"| {name} | {ratio} |" for name, ratio in self.rows.items())])
 
 
@@ -47,11 +54,17 @@ def record(command: str, machine: str, table: Table, file: Path = FILE) -> None:
         file: of all tables; BENCHMARKS.md is written beside it.
     """
     kept = json.loads(file.read_text()) if file.exists() else {}
-    kept[command] = {"machine": machine, **asdict(table)}
+    picture = f"{command.split(maxsplit=1)[0]}.svg" if table.picture else ""
+    if picture:
+        file.with_name(picture).write_bytes(table.picture)
+    kept[command] = {"machine": machine, **asdict(table), "picture": picture}
     file.write_text(json.dumps(kept, indent=1) + "\n")
     parts = [HEAD]
     for name, found in sorted(kept.items()):
         rows = {row: Ratio(**ratio) for row, ratio in found["rows"].items()}
-        parts.append(Table(found["title"], found["reference"], rows).markdown())
+        table = Table(found["title"], found["reference"], rows, found.get("sentences", []))
+        parts.append(table.markdown())
+        if found.get("picture"):
+            parts.append(f"\n![{found['title']}]({found['picture']})")
         parts.append(f"\n`python -m experiments.bench {name}` on {found['machine']}\n")
     file.with_name("BENCHMARKS.md").write_text("\n".join(parts))

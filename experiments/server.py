@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ def running_app(
     log: Path,
     *,
     python: str = sys.executable,
+    command: Sequence[str] = ("app.py",),
     folder: Path = ROOT,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[App]:
@@ -39,6 +40,7 @@ def running_app(
     Args:
         log: a file for what it prints.
         python: that runs it.
+        command: of that Python.
         folder: with ``app.py``.
         environment: besides this process's own.
 
@@ -52,7 +54,7 @@ def running_app(
     with (
         log.open("w") as output,
         subprocess.Popen(
-            [python, "app.py"], cwd=folder, env=variables, stdout=output, stderr=output
+            [python, *command], cwd=folder, env=variables, stdout=output, stderr=output
         ) as process,
     ):
         try:

@@ -74,7 +74,7 @@ def run(source: Source, image: Tensor, work: Work[T], *, seconds: int = 10) -> R
     if DEVICE != CPU:
         try:
             return Ran(_on_gpu(source, image, work, seconds), gpu_name())
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, MemoryError):
             why = ", since the GPU's memory is full"
             torch.cuda.empty_cache()
         except RuntimeError as error:
@@ -120,7 +120,7 @@ def _lent(call: bytes, _seconds: int) -> bytes:
     try:
         source, image, work = pickle.loads(call)
         outcome: Any = _attempt(source, image, work, DEVICE)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MemoryError) as error:
         outcome = error
     return pickle.dumps(outcome)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from drtam.base import AttentionTrace, attention_layers
 from drtam.dual import DRTAMTrace
+from drtam.explain.memory import check_fits
 from drtam.explain.recording import Record, evaluating, recording
 from drtam.explain.residual import ResidualCheck, check_residual
 from drtam.explain.scores import ClassScores, class_scores
@@ -97,19 +98,22 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
     Raises:
         ValueError: the network has no attention module or returns something without class
             scores, or the target is no class of it.
+        MemoryError: the batch would not fit in the memory that is free, see ``check_fits``.
     """
     if not attention_layers(model):
         raise ValueError(
             "model holds no attention module: nothing to explain. DRTAM, CBAM or "
             "CoordinateAttention from drtam must be somewhere inside it."
         )
+    batch = image if image.dim() == 4 else image[None]
+    check_fits(model, batch)
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
         evaluating(model),
         recording(model) as records,
     ):
-        output = model(image.clone() if image.dim() == 4 else image[None].clone())
+        output = model(batch.clone())
         scores, targets = targeted(output, target)
         score = scores.values.gather(1, targets[:, None]).sum()
         outputs = [record.trace.output for record in records.values()]

@@ -1,0 +1,91 @@
+"""Whether the memory is enough for an analysis, before it is tried."""
+
+from __future__ import annotations
+
+import os
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from drtam.explain.recording import evaluating, recording
+
+PROBE = 64  # side in pixels of the image whose memory is counted
+CHECKED = 2**20  # pixels in a batch from which on it is worth the time
+MAPS = 3  # of the largest layer that are looked at together: A, A_I and A_C
+
+
+def check_fits(model: nn.Module, image: Tensor) -> None:
+    """Refuse a large batch whose analysis would not fit in the memory that is free.
+
+    The need grows linearly with the pixels; it is counted on a small image. Smaller batches
+    than ``CHECKED`` pixels are never refused, nor where need or free memory cannot be told.
+
+    Args:
+        model: as for ``analyze``.
+        image: (B, 3, H, W).
+
+    Raises:
+        MemoryError: with what it needs, what is free, and what to do.
+    """
+    pixels = image.shape[0] * prod(image.shape[2:])
+    free = free_bytes(image.device)
+    if pixels < CHECKED or free is None:
+        return
+    try:
+        needed = pixels * bytes_per_pixel(model, image)
+    except Exception:  # a network of others that takes no such image: it cannot be told
+        return
+    if needed > free:
+        raise MemoryError(
+            f"the analysis of a batch of {tuple(image.shape)} would take about "
+            f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free on {image.device}: give "
+            "fewer or smaller images"
+        )
+
+
+def bytes_per_pixel(model: nn.Module, image: Tensor) -> float:
+    """What an analysis takes at most for each pixel of a batch, weights aside.
+
+    Args:
+        model: as for ``analyze``.
+        image: (B, 3, H, W), whose dtype and device count.
+
+    Raises:
+        ValueError: the network scales images itself, as detectors do.
+    """
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        evaluating(model),
+        recording(model) as records,
+        saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        result = model(image.new_zeros(1, 3, PROBE, PROBE))
+    weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    graph = sum(size for place, size in kept.items() if place not in weights)
+    del result  # nothing of the graph was freed before
+    if any(max(record.trace.output.shape[2:]) > PROBE for record in records.values()):
+        raise ValueError("model scales images itself: its need does not grow with their pixels")
+    outputs = [record.trace.output.nbytes for record in records.values()]
+    before = graph + sum(outputs)  # when the backward pass starts
+    after = 2 * sum(outputs) + MAPS * max(outputs)  # when the graph is gone, the gradients there
+    return max(before, after) / PROBE**2
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can still be had there; None where it cannot be told."""
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type != "cpu" or "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

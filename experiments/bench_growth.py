@@ -1,0 +1,140 @@
+"""How the cost of attention grows with the batch, the pixels, S, N and the number of layers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+from torch import nn
+from tqdm import tqdm
+
+from drtam.base import AttentionModule
+from experiments.benchmarks import Table
+from experiments.timing import Ratio, ratios
+from experiments.workloads import feature, inference, network
+from models import ATTENTIONS, build_model
+from viz.static import pictures
+
+COLORS = {"drtam": "#1d4ed8", "cbam": "#b45309", "ca": "#047857"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement.
+
+    Attributes:
+        axis: what grows.
+        value: how large it is.
+        kind: of attention.
+        ratio: of the network with it to the plain one.
+    """
+
+    axis: str
+    value: int
+    kind: str
+    ratio: Ratio
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What grows, while all else stays at batch 1, 224 px, S = 3, N = 1 and all layers."""
+
+    name: str
+    values: tuple[int, ...]
+    models: Callable[[str, int], dict[str, nn.Module]]  # of a backbone, for a value
+
+    def shape(self, value: int) -> tuple[int, int]:
+        """Batch and side of the input."""
+        return (value if self.name == "batch" else 1, value if self.name == "pixels" else 224)
+
+
+def every_kind(backbone: str, _value: int) -> dict[str, nn.Module]:
+    """One network with each attention."""
+    return {kind: network(backbone, kind) for kind in ATTENTIONS}
+
+
+def with_layers(backbone: str, count: int) -> dict[str, nn.Module]:
+    """Attention in the last ``count`` blocks only."""
+    model = network(backbone, "drtam")
+    paths = [p for p, module in model.named_modules() if isinstance(module, AttentionModule)]
+    for path in paths[: max(0, len(paths) - count)]:
+        model.set_submodule(path, nn.Identity())
+    return {"drtam": model}
+
+
+AXES = (
+    Axis("batch", (1, 4, 16, 64, 256), every_kind),
+    Axis("pixels", (64, 128, 224, 512, 1024), every_kind),
+    Axis("S", (1, 2, 3, 4, 8, 16), lambda b, s: {"drtam": build_model(b, "drtam", s=s, seed=0)}),
+    Axis("N", (1, 4, 16, 64), lambda b, n: {"drtam": build_model(b, "drtam", n=n, seed=0)}),
+    Axis("layers", (0, 4, 8, 12, 16), with_layers),
+)
+
+
+def bench_growth(options: argparse.Namespace) -> Table:
+    """Inference over the plain backbone, along every axis up to ``options.largest``."""
+    points = list(measured(options.backbone, options.largest, options.rounds))
+    rows = {f"{p.axis} {p.value}, {p.kind}": p.ratio for p in points}
+    title = f"{options.backbone}, how inference grows, float32, batch 1, 224 px, S = 3, N = 1"
+    charts, _ = pictures({"growth": figure(points)})
+    return Table(
+        title, "the plain network", rows, sentences(points), charts.get("growth.svg", b"")
+    )
+
+
+def measured(backbone: str, largest: int, rounds: int) -> Iterator[Point]:
+    """All points; values above ``largest`` are left out."""
+    wanted = [(axis, value) for axis in AXES for value in axis.values if value <= largest]
+    for axis, value in tqdm(wanted, desc="growth"):
+        batch, side = axis.shape(value)
+        x = feature(batch, 3, side, "float32")
+        models = {"none": network(backbone, None), **axis.models(backbone, value)}
+        works = [
+            inference(model.eval().to(x.device).to(memory_format=torch.channels_last), x)
+            for model in models.values()
+        ]
+        for kind, ratio in zip(list(models)[1:], ratios(*works, rounds=rounds), strict=True):
+            yield Point(axis.name, value, kind, ratio)
+
+
+def sentences(points: list[Point]) -> list[str]:
+    """What each axis does to DRTAM's cost."""
+    lines = []
+    for axis in dict.fromkeys(p.axis for p in points):
+        first, *_, last = (p for p in points if p.axis == axis and p.kind == "drtam")
+        lines.append(
+            f"{axis[0].upper()}{axis[1:]} from {first.value} to {last.value}: DRTAM takes "
+            f"{first.ratio.median:.2f} to {last.ratio.median:.2f} times the plain network."
+        )
+    return lines
+
+
+def figure(points: list[Point]) -> go.Figure:
+    """A panel for each axis: medians, and quartiles as bars."""
+    axes = list(dict.fromkeys(p.axis for p in points))
+    chart = make_subplots(2, 3, subplot_titles=axes, shared_yaxes=True, vertical_spacing=0.2)
+    for i, axis in enumerate(axes):
+        for kind in dict.fromkeys(p.kind for p in points if p.axis == axis):
+            found = [p for p in points if p.axis == axis and p.kind == kind]
+            medians = [p.ratio.median for p in found]
+            bars = {
+                "array": [p.ratio.high - p.ratio.median for p in found],
+                "arrayminus": [p.ratio.median - p.ratio.low for p in found],
+            }
+            line = go.Scatter(
+                x=[str(p.value) for p in found],
+                y=medians,
+                error_y=bars,
+                name=kind,
+                legendgroup=kind,
+                showlegend=i == 0,
+                marker_color=COLORS[kind],
+            )
+            chart.add_trace(line, 1 + i // 3, 1 + i % 3)
+    chart.update_xaxes(type="category")
+    chart.update_yaxes(title_text="times the plain network", col=1)
+    return chart.update_layout(template="plotly_white", height=560, margin={"t": 40, "b": 40})

@@ -1,0 +1,87 @@
+"""What a training step keeps between its passes, and how the memory of ``analyze`` grows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from drtam.explain.memory import bytes_per_pixel
+from experiments.benchmarks import Table
+from experiments.timing import Ratio
+from experiments.transcriptions import transcribe
+from experiments.workloads import feature, loss, network
+from models import ATTENTIONS
+
+USUAL = ", as usually written"  # see ``transcriptions``
+SIDES = (224, 448, 896)
+PEAK = """
+import json, resource, sys, torch
+from drtam.explain import analyze
+from experiments.workloads import feature, network
+model = network(sys.argv[1], sys.argv[2]).eval().requires_grad_(False)
+peaks = []
+for side in [64, *map(int, sys.argv[3:])]:
+    analyze(model, feature(1, 3, side, "float32").cpu())
+    peaks.append(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(json.dumps(peaks))
+"""
+
+
+def bench_memory(options: argparse.Namespace) -> Table:
+    """Bytes that a training step keeps for its backward pass, over the plain network's.
+
+    Weights do not count, and what two operations keep counts once.
+    """
+    x = feature(options.batch, 3, options.size, options.dtype)
+    plain = network(options.backbone, None)
+    models = {kind: network(options.backbone, kind) for kind in ATTENTIONS}
+    models |= {f"{k}{USUAL}": transcribe(network(options.backbone, k)) for k in ATTENTIONS}
+    least = kept(plain, x)
+    rows = {}
+    for name, model in models.items():
+        ratio = kept(model, x) / least
+        rows[name] = Ratio(ratio, ratio, ratio)
+    size = f"{options.dtype}, batch {options.batch}, {options.size} px"
+    title = f"{options.backbone}, kept for the backward pass, {size}"
+    return Table(title, "the plain network's bytes", rows, growth(options.backbone))
+
+
+def kept(model: nn.Module, x: Tensor) -> int:
+    """Bytes of the storages that a forward pass keeps for the backward pass."""
+    model.train().to(x.device).to(memory_format=torch.channels_last)
+    storages: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        value = loss(model, x)
+    weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    total = sum(size for place, size in storages.items() if place not in weights)
+    del value  # until here nothing was freed, so no place was used twice
+    return total
+
+
+def growth(backbone: str) -> list[str]:
+    """What ``analyze`` took at most in a process of its own, beside what it expects to take."""
+    command = [sys.executable, "-c", PEAK, backbone, "drtam", *map(str, SIDES)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    first, *peaks = json.loads(found.splitlines()[-1])
+    measured = [
+        f"{(peak - first) / (side**2 - 64**2):.0f} at {side} px"
+        for side, peak in zip(SIDES, peaks, strict=True)
+    ]
+    model = network(backbone, "drtam").eval().requires_grad_(False)
+    expected = bytes_per_pixel(model, feature(1, 3, 64, "float32").cpu())
+    return [
+        f"`analyze` takes {', '.join(measured)} bytes for each pixel more, measured as the "
+        f"largest resident set of a process on the CPU; it expects {expected:.0f}."
+    ]

@@ -1,0 +1,119 @@
+"""Where the time goes between a photo's upload and its maps on the page, in Chromium."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from gradio.media import get_image
+from PIL import Image
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+from experiments.benchmarks import Table
+from experiments.server import running_app
+from experiments.timed_app import STEPS
+from experiments.timing import Ratio
+
+CHROMIUM = "/usr/bin/chromium"  # Debian's
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+FILM = "() => [...document.querySelectorAll('#filmstrip .tile img')].map(i => i.src).join()"
+FILM_CHANGED = f"before => {{ const now = ({FILM})(); return now && now !== before; }}"
+LAYER = "() => document.querySelector('#layer-maps .js-plotly-plot')?.textContent ?? ''"
+LAYER_CHANGED = f"before => {{ const now = ({LAYER})(); return now && now !== before; }}"
+BROWSER, REST = "browser", "Gradio, queue and transport"
+
+
+def bench_page(options: argparse.Namespace) -> Table:
+    """Shares of the time from an upload until every layer's map is there; and of switching."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_app(
+            Path(folder) / "log.txt",
+            command=("-m", "experiments.timed_app", f"{folder}/times.jsonl"),
+        ) as app,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(app.url)
+        page.wait_for_function(FILM)
+        shares = _shares(page, Path(folder) / "times.jsonl", options.rounds)
+        browser.close()
+    rows = {name: _spread(values) for name, values in shares.items()}
+    title = "the page, an upload with ResNet-50 + DRTAM at 224 px, shares of the waiting time"
+    return Table(title, "from the upload until all maps are there", rows)
+
+
+def _shares(page: Page, times: Path, rounds: int) -> dict[str, list[float]]:
+    shares: dict[str, list[float]] = defaultdict(list)
+    chrome = page.context.new_cdp_session(page)
+    chrome.send("Performance.enable")
+    for k in range(rounds + 1):
+        steps, busy = _lines(times), _busy(chrome)
+        total = _waited(page, lambda k=k: _upload(page, k), FILM, FILM_CHANGED)  # type: ignore[misc]
+        spent = {**dict.fromkeys(STEPS, 0.0), BROWSER: _busy(chrome) - busy}
+        for step, seconds in _lines(times)[len(steps) :]:
+            spent[step] += seconds
+        spent[REST] = max(0.0, total - sum(spent.values()))
+        passes = len(_lines(times))
+        spent |= _switches(page)
+        if any(step == "network" for step, _ in _lines(times)[passes:]):
+            raise RuntimeError("switching the layer or the tab ran the network")
+        if k > 0:  # the first one also loads what the page needs once
+            for name, seconds in spent.items():
+                shares[name].append(seconds / total)
+    return shares
+
+
+def _switches(page: Page) -> dict[str, float]:
+    """Seconds until another tab, and another layer in it, are drawn; then back."""
+    page.evaluate("document.querySelector('#layer-maps .js-plotly-plot')?.remove()")
+    tab = page.get_by_role("tab", name="Layer", exact=True)
+    to_tab = _waited(page, tab.click, LAYER, f"() => ({LAYER})()")
+    page.get_by_role("tab", name="Overview", exact=True).click()
+    other = page.locator("#filmstrip .tile[aria-pressed=false]").first
+    other.wait_for()
+    pressed = "() => document.querySelector('#filmstrip .tile[aria-pressed=true]').dataset.layer"
+    to_layer = _waited(page, other.click, pressed, f"before => ({pressed})() !== before")
+    return {"another tab": to_tab, "another layer": to_layer}
+
+
+def _waited(page: Page, act: Callable[[], object], state: str, changed: str) -> float:
+    before = page.evaluate(state)
+    start = time.perf_counter()
+    act()
+    page.wait_for_function(changed, arg=before, polling="raf")
+    return time.perf_counter() - start
+
+
+def _upload(page: Page, k: int) -> None:
+    """A photo that the app has not seen."""
+    photo = Image.open(get_image("lion.jpg")).convert("RGB")
+    shifted = Image.fromarray(np.roll(np.asarray(photo), 7 * k + 7, axis=1))
+    data = io.BytesIO()
+    shifted.save(data, "JPEG", quality=92)
+    file = {"name": f"{k}.jpg", "mimeType": "image/jpeg", "buffer": data.getvalue()}
+    page.locator("#photo input[type=file]").first.set_input_files(file)  # type: ignore[arg-type]
+
+
+def _busy(chrome: CDPSession) -> float:
+    """Seconds that the page's main thread has worked."""
+    found = chrome.send("Performance.getMetrics")["metrics"]
+    return next(float(m["value"]) for m in found if m["name"] == "TaskDuration")
+
+
+def _lines(times: Path) -> list[tuple[str, float]]:
+    return [tuple(json.loads(line)) for line in times.read_text().splitlines()]
+
+
+def _spread(values: list[float]) -> Ratio:
+    low, median, high = statistics.quantiles(values, n=4)
+    return Ratio(median, low, high)

@@ -1,0 +1,60 @@
+"""What the benchmarks run: networks with each attention, and a pass or a training step of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from models import build_model
+
+PAPER_R = {"drtam": 32, "cbam": 16, "ca": 32}  # what Table 4 found best for ResNet-50
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def network(backbone: str, attention: str | None) -> nn.Module:
+    """With the paper's r, and random weights of one seed."""
+    return build_model(backbone, attention, r=PAPER_R.get(attention or "", 32), seed=0)
+
+
+def feature(batch: int, channels: int, side: int, dtype: str) -> Tensor:
+    """A random (B, C, H, W) in channels_last, on the GPU where there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    x = torch.randn(batch, channels, side, side, device=device, dtype=DTYPES[dtype])
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def inference(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    """A forward pass in the dtype of ``x``."""
+    model = model.to(x.dtype)
+
+    @torch.inference_mode()
+    def forward() -> None:
+        model(x)
+        _wait(x)
+
+    return forward
+
+
+def step(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    """Forward and backward; weights are float32, the dtype of ``x`` is autocast's."""
+
+    def train() -> None:
+        loss(model, x).backward()  # type: ignore[no-untyped-call]
+        model.zero_grad()
+        _wait(x)
+
+    return train
+
+
+def loss(model: nn.Module, x: Tensor) -> Tensor:
+    """Something to take the gradient of."""
+    with torch.autocast(x.device.type, x.dtype, enabled=x.dtype != torch.float32):
+        logits: Tensor = model(x.float())
+    return logits.float().square().sum()
+
+
+def _wait(x: Tensor) -> None:
+    if x.is_cuda:
+        torch.cuda.synchronize()

@@ -1,0 +1,48 @@
+"""An analysis that would not fit is refused before it is tried."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from drtam import DRTAM
+from drtam.explain import analyze, memory
+from experiments.bench_memory import growth
+from models import build_model
+
+
+class Scaling(nn.Module):
+    """Scales its images itself, as detectors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.gate, self.head = nn.Conv2d(3, 8, 3), DRTAM(8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.gate(self.conv(interpolate(x, (100, 100)))).mean((2, 3)))
+
+
+def test_what_would_not_fit_is_refused_and_the_network_is_left_as_it_was(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda _device: 10_000_000)
+    model = build_model("resnet18", "drtam", num_classes=5, seed=0).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(MemoryError, match=r"about \d\.\d GB.*fewer or smaller images"):
+        analyze(model, torch.zeros(1, 3, 1024, 1024))
+    assert model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    analyze(model, torch.zeros(1, 3, 64, 64))
+
+
+def test_networks_whose_need_cannot_be_told_are_not_refused(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda _device: 1)
+    analyze(Scaling(), torch.zeros(1, 3, 1024, 1024))
+
+
+def test_memory_grows_with_the_pixels_as_expected():
+    (sentence,) = growth("resnet18")
+    *measured, expected = map(int, re.findall(r"(\d+)(?: at|\.$)", sentence))
+    assert measured[-1] == pytest.approx(expected, rel=0.4)
