@@ -28,7 +28,7 @@ FILM = "() => [...document.querySelectorAll('#filmstrip .tile img')].map(i => i.
 FILM_CHANGED = f"before => {{ const now = ({FILM})(); return now && now !== before; }}"
 LAYER = "() => document.querySelector('#layer-maps .js-plotly-plot')?.textContent ?? ''"
 LAYER_CHANGED = f"before => {{ const now = ({LAYER})(); return now && now !== before; }}"
-BROWSER, REST = "browser", "Gradio, queue and transport"
+BROWSER = "browser, also while the server works"
 
 
 def bench_page(options: argparse.Namespace) -> Table:
@@ -62,7 +62,6 @@ def _shares(page: Page, times: Path, rounds: int) -> dict[str, list[float]]:
         spent = {**dict.fromkeys(STEPS, 0.0), BROWSER: _busy(chrome) - busy}
         for step, seconds in _lines(times)[len(steps) :]:
             spent[step] += seconds
-        spent[REST] = max(0.0, total - sum(spent.values()))
         passes = len(_lines(times))
         spent |= _switches(page)
         if any(step == "network" for step, _ in _lines(times)[passes:]):
