@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import psutil
 import pytest
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,12 @@ def test_what_would_not_fit_is_refused_and_the_network_is_left_as_it_was(monkeyp
     assert model.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     analyze(model, torch.zeros(1, 3, 64, 64))
+
+
+def test_free_memory_is_what_the_system_could_give():
+    available = psutil.virtual_memory().available
+    assert memory.free_bytes(torch.device("cpu")) == pytest.approx(available, rel=0.2)
+    assert memory.free_bytes(torch.device("meta")) is None
 
 
 def test_networks_whose_need_cannot_be_told_are_not_refused(monkeypatch):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import re
 from math import prod
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from drtam.explain.recording import evaluating, recording
 
 PROBE = 64  # side in pixels of the image whose memory is counted
 CHECKED = 2**20  # pixels in a batch from which on it is worth the time
+MEMINFO = Path("/proc/meminfo")  # of Linux, with what its caches would give back
 MAPS = 3  # of the largest layer that are looked at together: A, A_I and A_C
 
 
@@ -86,6 +88,7 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    if device.type != "cpu" or "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+    if device.type != "cpu" or not MEMINFO.exists():
         return None
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = re.search(r"MemAvailable:\s+(\d+) kB", MEMINFO.read_text())
+    return 1024 * int(found[1]) if found else None
