@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from drtam.base import Factory
 from drtam.checks import check_range
-from drtam.chunks import averages, maxima, mean_matrix
+from drtam.chunks import averages, maxima
 from drtam.descriptors import Descriptors
 from drtam.factors import Factors
-from drtam.recorded import recorded
 from drtam.strip_conv import StripConv
 
 
@@ -116,17 +115,10 @@ class RankOneAttention(nn.Module):
     def _channel(self, strips: Tensor, lengths: tuple[int, int]) -> Tensor:
         """X_ch and X_cw, (B, H + W, C), pooled along H and W and mixed: S_c (B, 1, C)."""
         largest = maxima(strips, 1, lengths, self.s)  # Eqn 4: (B, 2S, C)
-        if recorded(strips):
-            average = averages(strips, 1, lengths, self.s)  # Eqn 3
-            kinds = [torch.unflatten(pooled, 1, (2, self.s)) for pooled in (average, largest)]
-            s_c: Tensor = self.channel(torch.stack(kinds, dim=2).flatten(1, 3))  # Eqn 5
-            return s_c
-        # The means and their weights are one linear map of the strips.
-        of_average, of_largest = self.channel.weight.view(2, 2, self.s).unbind(1)
-        means = mean_matrix(lengths, self.s, of_average.dtype, strips.device)
-        along = torch.mm(of_average.reshape(1, -1), means).expand(len(strips), -1, -1)
-        of_largest = of_largest.reshape(1, 1, -1).expand(len(strips), -1, -1)
-        return torch.baddbmm(torch.bmm(along, strips), of_largest, largest)
+        average = averages(strips, 1, lengths, self.s)  # Eqn 3
+        kinds = [torch.unflatten(pooled, 1, (2, self.s)) for pooled in (average, largest)]
+        s_c: Tensor = self.channel(torch.stack(kinds, dim=2).flatten(1, 3))  # Eqn 5
+        return s_c
 
     def _pooled(self, hw: Tensor) -> list[Tensor]:
         """X_hw (B, K, L), cut along K: (B, S, L), or with the maxima twice that."""
