@@ -95,7 +95,10 @@ class RankOneAttention(nn.Module):
         strips = torch.cat(
             (descriptors.ch.transpose(1, 2), descriptors.cw.transpose(1, 2)), dim=1
         )  # (B, H + W, C)
-        s_c = self._channel(strips, lengths)  # (B, 1, C)
+        average = torch.unflatten(averages(strips, 1, lengths, self.s), 1, (2, self.s))
+        largest = torch.unflatten(maxima(strips, 1, lengths, self.s), 1, (2, self.s))
+        pooled = torch.stack((average, largest), dim=2).flatten(1, 3)  # Eqn 3, 4: (B, 4S, C)
+        s_c = self.channel(pooled)  # Eqn 5: (B, 1, C)
         c = torch.sigmoid(self.mlp(self.channel_norm(s_c)[:, 0]))  # Eqn 6: (B, C)
 
         maximum_count = self.n if self.max_pools else 1
@@ -111,14 +114,6 @@ class RankOneAttention(nn.Module):
         s_w = self.column(torch.cat((over_cw, *self._pooled(hw)), dim=1))  # (B, 1, W)
         w = torch.sigmoid(self.column_norm(s_w))[:, 0]  # (B, W)
         return Factors(c=c, h=h, w=w)
-
-    def _channel(self, strips: Tensor, lengths: tuple[int, int]) -> Tensor:
-        """X_ch and X_cw, (B, H + W, C), pooled along H and W and mixed: S_c (B, 1, C)."""
-        largest = maxima(strips, 1, lengths, self.s)  # Eqn 4: (B, 2S, C)
-        average = averages(strips, 1, lengths, self.s)  # Eqn 3
-        kinds = [torch.unflatten(pooled, 1, (2, self.s)) for pooled in (average, largest)]
-        s_c: Tensor = self.channel(torch.stack(kinds, dim=2).flatten(1, 3))  # Eqn 5
-        return s_c
 
     def _pooled(self, hw: Tensor) -> list[Tensor]:
         """X_hw (B, K, L), cut along K: (B, S, L), or with the maxima twice that."""

@@ -25,13 +25,13 @@ from torch import Tensor, nn
 
 from experiments.bench_analyze import bench_analyze
 from experiments.bench_growth import bench_growth
-from experiments.bench_memory import USUAL, bench_memory
+from experiments.bench_memory import bench_memory
 from experiments.bench_page import bench_page
 from experiments.benchmarks import Table, record
 from experiments.machine import machine
 from experiments.timing import Ratio, ratios
-from experiments.transcriptions import transcribe, transcribed
-from experiments.workloads import DTYPES, feature, inference, network, step
+from experiments.transcriptions import transcribed
+from experiments.workloads import DTYPES, USUAL, compared, feature, inference, step
 from models import ATTENTIONS, CLASSIFIERS
 
 STAGES = ((256, 56), (512, 28), (1024, 14), (2048, 7))  # C and side of ResNet-50's at 224 px
@@ -52,11 +52,7 @@ def of_networks(
 ) -> Table:
     """The ratio of ``work`` with each attention, and with it as usually written, to none."""
     x = feature(options.batch, 3, options.size, options.dtype)
-    models = {"none": network(options.backbone, None)}
-    models |= {kind: network(options.backbone, kind) for kind in ATTENTIONS}
-    models |= {
-        f"{kind}{USUAL}": transcribe(network(options.backbone, kind)) for kind in ATTENTIONS
-    }
+    models = compared(options.backbone)
     works = []
     for model in models.values():
         model.to(x.device).to(memory_format=torch.channels_last)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
+from matplotlib.figure import Figure
 from torch import nn
 from tqdm import tqdm
 
@@ -17,7 +17,6 @@ from experiments.benchmarks import Table
 from experiments.timing import Ratio, ratios
 from experiments.workloads import feature, inference, network
 from models import ATTENTIONS, build_model
-from viz.static import pictures
 
 COLORS = {"drtam": "#1d4ed8", "cbam": "#b45309", "ca": "#047857"}
 
@@ -58,10 +57,12 @@ def every_kind(backbone: str, _value: int) -> dict[str, nn.Module]:
 
 
 def with_layers(backbone: str, count: int) -> dict[str, nn.Module]:
-    """Attention in the last ``count`` blocks only."""
+    """Attention in the last ``count`` blocks only; no network if there are fewer."""
     model = network(backbone, "drtam")
     paths = [p for p, module in model.named_modules() if isinstance(module, AttentionModule)]
-    for path in paths[: max(0, len(paths) - count)]:
+    if count > len(paths):
+        return {}
+    for path in paths[: len(paths) - count]:
         model.set_submodule(path, nn.Identity())
     return {"drtam": model}
 
@@ -80,10 +81,7 @@ def bench_growth(options: argparse.Namespace) -> Table:
     points = list(measured(options.backbone, options.largest, options.rounds))
     rows = {f"{p.axis} {p.value}, {p.kind}": p.ratio for p in points}
     title = f"{options.backbone}, how inference grows, float32, batch 1, 224 px, S = 3, N = 1"
-    charts, _ = pictures({"growth": figure(points)})
-    return Table(
-        title, "the plain network", rows, sentences(points), charts.get("growth.svg", b"")
-    )
+    return Table(title, "the plain network", rows, sentences(points), plot(points))
 
 
 def measured(backbone: str, largest: int, rounds: int) -> Iterator[Point]:
@@ -113,28 +111,27 @@ def sentences(points: list[Point]) -> list[str]:
     return lines
 
 
-def figure(points: list[Point]) -> go.Figure:
-    """A panel for each axis: medians, and quartiles as bars."""
+def plot(points: list[Point]) -> bytes:
+    """A panel for each axis, medians and quartiles, as SVG."""
     axes = list(dict.fromkeys(p.axis for p in points))
-    chart = make_subplots(2, 3, subplot_titles=axes, shared_yaxes=True, vertical_spacing=0.2)
-    for i, axis in enumerate(axes):
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    panels = list(figure.subplots(2, 3, sharey=True).flat)
+    for panel, axis in zip(panels, axes, strict=False):
         for kind in dict.fromkeys(p.kind for p in points if p.axis == axis):
             found = [p for p in points if p.axis == axis and p.kind == kind]
             medians = [p.ratio.median for p in found]
-            bars = {
-                "array": [p.ratio.high - p.ratio.median for p in found],
-                "arrayminus": [p.ratio.median - p.ratio.low for p in found],
-            }
-            line = go.Scatter(
-                x=[str(p.value) for p in found],
-                y=medians,
-                error_y=bars,
-                name=kind,
-                legendgroup=kind,
-                showlegend=i == 0,
-                marker_color=COLORS[kind],
+            below = [p.ratio.median - p.ratio.low for p in found]
+            above = [p.ratio.high - p.ratio.median for p in found]
+            values = [str(p.value) for p in found]  # evenly apart
+            panel.errorbar(
+                values, medians, (below, above), color=COLORS[kind], label=kind, capsize=3
             )
-            chart.add_trace(line, 1 + i // 3, 1 + i % 3)
-    chart.update_xaxes(type="category")
-    chart.update_yaxes(title_text="times the plain network", col=1)
-    return chart.update_layout(template="plotly_white", height=560, margin={"t": 40, "b": 40})
+        panel.set_title(axis)
+        panel.grid(alpha=0.3)
+    figure.supylabel("times the plain network")
+    for panel in panels[len(axes) :]:
+        panel.set_axis_off()
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="lower right")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue()

@@ -8,17 +8,12 @@ import subprocess
 import sys
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
-from drtam.explain.memory import bytes_per_pixel
+from drtam.explain.memory import bytes_per_pixel, kept_bytes
 from experiments.benchmarks import Table
 from experiments.timing import Ratio
-from experiments.transcriptions import transcribe
-from experiments.workloads import feature, loss, network
-from models import ATTENTIONS
+from experiments.workloads import compared, feature, loss, network
 
-USUAL = ", as usually written"  # see ``transcriptions``
 SIDES = (224, 448, 896)
 PEAK = r"""
 import json, re, sys
@@ -41,35 +36,15 @@ def bench_memory(options: argparse.Namespace) -> Table:
     Weights do not count, and what two operations keep counts once.
     """
     x = feature(options.batch, 3, options.size, options.dtype)
-    plain = network(options.backbone, None)
-    models = {kind: network(options.backbone, kind) for kind in ATTENTIONS}
-    models |= {f"{k}{USUAL}": transcribe(network(options.backbone, k)) for k in ATTENTIONS}
-    least = kept(plain, x)
-    rows = {}
-    for name, model in models.items():
-        ratio = kept(model, x) / least
-        rows[name] = Ratio(ratio, ratio, ratio)
+    kept = {}
+    for name, model in compared(options.backbone).items():
+        model.train().to(x.device).to(memory_format=torch.channels_last)
+        kept[name] = kept_bytes(model, lambda model=model: loss(model, x))  # type: ignore[misc]
+    least = kept.pop("none")
+    rows = {name: Ratio(*[count / least] * 3) for name, count in kept.items()}
     size = f"{options.dtype}, batch {options.batch}, {options.size} px"
     title = f"{options.backbone}, kept for the backward pass, {size}"
     return Table(title, "the plain network's bytes", rows, growth(options.backbone))
-
-
-def kept(model: nn.Module, x: Tensor) -> int:
-    """Bytes of the storages that a forward pass keeps for the backward pass."""
-    model.train().to(x.device).to(memory_format=torch.channels_last)
-    storages: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
-        value = loss(model, x)
-    weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    total = sum(size for place, size in storages.items() if place not in weights)
-    del value  # until here nothing was freed, so no place was used twice
-    return total
 
 
 def growth(backbone: str) -> list[str]:

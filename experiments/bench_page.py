@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import statistics
 import tempfile
@@ -12,18 +11,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from gradio.media import get_image
-from PIL import Image
-from playwright.sync_api import CDPSession, Page, sync_playwright
+from playwright.sync_api import CDPSession, FilePayload, Page, sync_playwright
 
 from experiments.benchmarks import Table
+from experiments.browser import chromium
+from experiments.load import own_photo
 from experiments.server import running_app
 from experiments.timed_app import STEPS
 from experiments.timing import Ratio
 
-CHROMIUM = "/usr/bin/chromium"  # Debian's
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 FILM = "() => [...document.querySelectorAll('#filmstrip .tile img')].map(i => i.src).join()"
 FILM_CHANGED = f"before => {{ const now = ({FILM})(); return now && now !== before; }}"
 LAYER = "() => document.querySelector('#layer-maps .js-plotly-plot')?.textContent ?? ''"
@@ -41,7 +37,7 @@ def bench_page(options: argparse.Namespace) -> Table:
         ) as app,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = chromium(playwright)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(app.url)
         page.wait_for_function(FILM)
@@ -58,7 +54,7 @@ def _shares(page: Page, times: Path, rounds: int) -> dict[str, list[float]]:
     chrome.send("Performance.enable")
     for k in range(rounds + 1):
         steps, busy = _lines(times), _busy(chrome)
-        total = _waited(page, lambda k=k: _upload(page, k), FILM, FILM_CHANGED)  # type: ignore[misc]
+        total = _waited(page, lambda: _upload(page), FILM, FILM_CHANGED)
         spent = {**dict.fromkeys(STEPS, 0.0), BROWSER: _busy(chrome) - busy}
         for step, seconds in _lines(times)[len(steps) :]:
             spent[step] += seconds
@@ -93,14 +89,11 @@ def _waited(page: Page, act: Callable[[], object], state: str, changed: str) -> 
     return time.perf_counter() - start
 
 
-def _upload(page: Page, k: int) -> None:
+def _upload(page: Page) -> None:
     """A photo that the app has not seen."""
-    photo = Image.open(get_image("lion.jpg")).convert("RGB")
-    shifted = Image.fromarray(np.roll(np.asarray(photo), 7 * k + 7, axis=1))
-    data = io.BytesIO()
-    shifted.save(data, "JPEG", quality=92)
-    file = {"name": f"{k}.jpg", "mimeType": "image/jpeg", "buffer": data.getvalue()}
-    page.locator("#photo input[type=file]").first.set_input_files(file)  # type: ignore[arg-type]
+    content, _ = own_photo()
+    file = FilePayload(name="photo.png", mimeType="image/png", buffer=content)
+    page.locator("#photo input[type=file]").set_input_files(file)
 
 
 def _busy(chrome: CDPSession) -> float:

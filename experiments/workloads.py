@@ -7,15 +7,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from models import build_model
+from experiments.transcriptions import transcribe
+from models import ATTENTIONS, build_model
 
 PAPER_R = {"drtam": 32, "cbam": 16, "ca": 32}  # what Table 4 found best for ResNet-50
+USUAL = ", as usually written"  # see ``transcriptions``
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def network(backbone: str, attention: str | None) -> nn.Module:
     """With the paper's r, and random weights of one seed."""
     return build_model(backbone, attention, r=PAPER_R.get(attention or "", 32), seed=0)
+
+
+def compared(backbone: str) -> dict[str, nn.Module]:
+    """The plain network as "none", with each attention, and with each as usually written."""
+    models = {"none": network(backbone, None)}
+    models |= {kind: network(backbone, kind) for kind in ATTENTIONS}
+    return models | {f"{k}{USUAL}": transcribe(network(backbone, k)) for k in ATTENTIONS}
 
 
 def feature(batch: int, channels: int, side: int, dtype: str) -> Tensor:

@@ -12,8 +12,9 @@ from pathlib import Path
 from statistics import median
 
 from playwright.sync_api import Browser, sync_playwright
-from visitor import CHROMIUM, analysed
+from visitor import analysed
 
+from experiments.browser import chromium
 from experiments.server import running_app
 
 TIMES = 7
@@ -40,7 +41,7 @@ def main() -> None:
         sync_playwright() as playwright,
         running_app(Path(folder) / "log.txt") as app,
     ):
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        browser = chromium(playwright)
         views = [first_view(browser, app.url) for _ in range(TIMES)]
         browser.close()
     seconds, megabytes = zip(*views, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
@@ -57,6 +58,23 @@ def bytes_per_pixel(model: nn.Module, image: Tensor) -> float:
     Raises:
         ValueError: the network scales images itself, as detectors do.
     """
+    with evaluating(model), recording(model) as records:
+        graph = kept_bytes(model, lambda: model(image.new_zeros(1, 3, PROBE, PROBE)))
+    if any(max(record.trace.output.shape[2:]) > PROBE for record in records.values()):
+        raise ValueError("model scales images itself: its need does not grow with their pixels")
+    outputs = [record.trace.output.nbytes for record in records.values()]
+    before = graph + sum(outputs)  # when the backward pass starts
+    after = 2 * sum(outputs) + MAPS * max(outputs)  # when the graph is gone, the gradients there
+    return max(before, after) / PROBE**2
+
+
+def kept_bytes(model: nn.Module, forward: Callable[[], object]) -> int:
+    """What autograd keeps of a forward pass for the backward pass, weights aside.
+
+    Args:
+        model: whose weights do not count.
+        forward: the pass; what it returns has to hold the graph.
+    """
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -67,20 +85,12 @@ def bytes_per_pixel(model: nn.Module, image: Tensor) -> float:
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        evaluating(model),
-        recording(model) as records,
         saved_tensors_hooks(keep, lambda tensor: tensor),
     ):
-        result = model(image.new_zeros(1, 3, PROBE, PROBE))
+        result = forward()
     weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    graph = sum(size for place, size in kept.items() if place not in weights)
-    del result  # nothing of the graph was freed before
-    if any(max(record.trace.output.shape[2:]) > PROBE for record in records.values()):
-        raise ValueError("model scales images itself: its need does not grow with their pixels")
-    outputs = [record.trace.output.nbytes for record in records.values()]
-    before = graph + sum(outputs)  # when the backward pass starts
-    after = 2 * sum(outputs) + MAPS * max(outputs)  # when the graph is gone, the gradients there
-    return max(before, after) / PROBE**2
+    del result  # so far nothing of the graph was freed, and no place was used twice
+    return sum(size for place, size in kept.items() if place not in weights)
 
 
 def free_bytes(device: torch.device) -> int | None:
