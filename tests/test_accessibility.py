@@ -68,6 +68,8 @@ def test_every_tab_is_accessible_on_a_phone_and_does_not_scroll_sideways(page):
         width = page.evaluate("document.scrollingElement.scrollWidth")
         assert width <= 360, f"{name} is {width} px wide"
         assert page.evaluate(SMALL) == [], name
+        for title in page.locator(".js-plotly-plot:visible .gtitle").all_text_contents():
+            assert "untrained" in title[:36], title  # what 360 pixels show of it
 
 
 def visit(page: Page, name: str) -> None:

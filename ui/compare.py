@@ -98,5 +98,5 @@ def draw(
         "\n".join(lines),
         tiles_html(pixels, maps),
         tiles_html(pixels, cams),
-        correlation_figure(names, table, " · ".join([title, *notes])),
+        correlation_figure(names, table, " · ".join([*notes, title])),
     )

@@ -84,6 +84,10 @@ class View:
         """What has to stand beside every map of this network."""
         return "" if self.trained else "untrained"
 
+    def titled(self, *parts: str) -> str:
+        """A chart's title, the note first: a phone shows only the beginning of a long one."""
+        return " · ".join(filter(None, (self.note, *parts)))
+
     def layer(self, name: str | None) -> tuple[str, LayerAnalysis]:
         """The layer of that name, or else the last one."""
         layers = self.analysis.layers

@@ -32,5 +32,5 @@ def draw(photo: Photo, network: str, size: int, target: int, layer: str | None) 
     name, found = view.layer(layer)
     if not isinstance(found.trace, DRTAMTrace) or found.residual is None:
         return f"{view.label} has no descriptors: only DRTAM does.", None
-    title = f"Descriptors of {name} · {view.label}"
+    title = view.titled(f"Descriptors of {name}", view.label)
     return EXPLANATION, descriptors_figure(found.trace, found.residual, title)

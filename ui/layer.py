@@ -51,7 +51,6 @@ def draw(
     """Maps over the photo, their statistics, their cells, the factors, the slider's range."""
     view = view_of(photo, network, size, target)
     name, found = view.layer(layer)
-    title = f"{name} · {view.label}"
     full = {TITLES[key]: value for key, value in named_maps(found.trace).items()}
     channels = next(iter(full.values())).shape[1]
     channel = min(int(channel), channels - 1)
@@ -69,8 +68,8 @@ def draw(
     return (
         tiles_html(view.pixels, tiles),
         summary_of(found, what),
-        maps_figure(shown, f"Maps, {what} · {title}", shared=scale == SHARED),
-        gates_figure(found.trace, title),
+        maps_figure(shown, view.titled(f"Maps, {what}", name, view.label), shared=scale == SHARED),
+        gates_figure(found.trace, view.titled(name, view.label)),
         gr.Slider(maximum=channels - 1, value=channel),
     )
 
