@@ -28,7 +28,6 @@ RATIO = r"\d+\.\d\d \(\d+\.\d\d-\d+\.\d\d\)"
         (["network", *SMALL], 6),
         (["train", *SMALL, "--batch", "2", "--dtype", "bfloat16"], 6),
         (["module", "--rounds", "3"], 24),
-        (["memory", *SMALL, "--batch", "2"], 6),
         (["analyze", *SMALL], 4),
         (["growth", *SMALL[:2], "--largest", "4", "--rounds", "3"], 14),
     ],

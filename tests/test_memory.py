@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from drtam import DRTAM
 from drtam.explain import analyze, memory
-from experiments.bench_memory import growth
+from experiments import bench
 from models import build_model
 
 
@@ -49,7 +49,11 @@ def test_networks_whose_need_cannot_be_told_are_not_refused(monkeypatch):
     analyze(Scaling(), torch.zeros(1, 3, 1024, 1024))
 
 
-def test_memory_grows_with_the_pixels_as_expected():
-    (sentence,) = growth("resnet18")
-    *measured, expected = map(int, re.findall(r"(\d+)(?: at|\.$)", sentence))
+def test_memory_grows_with_the_pixels_as_expected(capsys):
+    bench.main(["memory", "--backbone", "resnet18", "--size", "32", "--batch", "2"])
+    printed = capsys.readouterr().out
+    *measured, expected = map(int, re.findall(r"(\d+)(?: at \d+ px|\.\n)", printed))
+    assert len(measured) == 3
     assert measured[-1] == pytest.approx(expected, rel=0.4)
+    kept = dict(re.findall(r"\| ([^|]+) \| (\d+\.\d\d) ", printed))
+    assert 1 < float(kept["drtam"]) < float(kept["drtam, as usually written"])
