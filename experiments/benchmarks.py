@@ -62,9 +62,9 @@ def record(command: str, machine: str, table: Table, file: Path = FILE) -> None:
     parts = [HEAD]
     for name, found in sorted(kept.items()):
         rows = {row: Ratio(**ratio) for row, ratio in found["rows"].items()}
-        table = Table(found["title"], found["reference"], rows, found.get("sentences", []))
+        table = Table(found["title"], found["reference"], rows, found["sentences"])
         parts.append(table.markdown())
-        if found.get("picture"):
+        if found["picture"]:
             parts.append(f"\n![{found['title']}]({found['picture']})")
         parts.append(f"\n`python -m experiments.bench {name}` on {found['machine']}\n")
     file.with_name("BENCHMARKS.md").write_text("\n".join(parts))
