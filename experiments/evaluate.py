@@ -13,107 +13,57 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from experiments import faithfulness
-from experiments.accuracy import Accuracy, measure
-from experiments.dense import Measures, measures, table
-from experiments.localisation import Score, first, localise
+from experiments.accuracy import Accuracy
+from experiments.dense import measures, table
+from experiments.evaluation import Evaluation, Report, evaluate
 from experiments.machine import machine
-from experiments.photos import Photos, open_photos
-from experiments.timing import ratios
-from models import CLASSIFIERS, attention_layers, build_model
-from models.checkpoints import Checkpoint, describe, load_checkpoint
-from models.complexity import complexity
+from experiments.photos import open_photos
+from models import CLASSIFIERS
+from models.checkpoints import describe, load_checkpoint
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured of one checkpoint.
-
-    Attributes:
-        name: the file's folder.
-        params: number of parameters.
-        gflops: at 224 x 224, as the paper counts.
-        latency: forward passes of the same backbone without attention, batch 8.
-        accuracy: by resolution.
-        maps: by layer and map; empty without boxes or attention.
-    """
-
-    name: str
-    params: int
-    gflops: float
-    latency: float
-    accuracy: dict[int, Accuracy]
-    maps: dict[str, dict[str, Score]]
-
-
-def evaluate(
-    name: str,
-    checkpoint: Checkpoint,
-    photos: Photos,
-    sizes: Sequence[int],
-    device: torch.device,
-    boxes: int,
-) -> Evaluation:
-    """Measure one network; ``boxes`` photos are enough for its maps.
-
-    Raises:
-        ValueError: the network knows other classes than the photos have.
-    """
-    model, about = checkpoint.model.to(device), checkpoint.description
-    if about.classes != photos.classes:
-        raise ValueError(f"{name} must know the classes of the photos, but knows others")
-    accuracy = {
-        size: measure(model, photos, size, about.mean, about.std, device) for size in sizes
-    }
-    maps = {}
-    if photos.boxes is not None and attention_layers(model):
-        few = first(photos, boxes)
-        maps = localise(model, few, about.input_size, about.mean, about.std, device)
-    counted = complexity(model)
-    latency = _latency(model, about.spec.backbone, about.input_size, device)
-    return Evaluation(name, counted.params, counted.gflops, latency, accuracy, maps)
-
-
-def _latency(model: nn.Module, backbone: str, size: int, device: torch.device) -> float:
-    """Forward passes of the plain backbone that one of the network takes."""
-    plain = build_model(backbone, seed=0).eval().to(device)
-    images = torch.randn(8, 3, size, size, device=device)
-
-    def forward(network: nn.Module) -> None:
-        with torch.inference_mode():
-            network(images).sum().item()  # waits for a GPU
-
-    return ratios(lambda: forward(plain), lambda: forward(model))[0].median
-
-
-def markdown(found: Sequence[Evaluation], photos: int, boxes: int) -> str:
+def markdown(report: Report) -> str:
     """The tables of a report."""
     lines = [
-        f"Machine: {machine()}. {photos} photos; maps on {boxes} of them, drawn with seed 0.",
+        f"Machine: {report.machine}. {report.photos} photos; latency, maps and changes at "
+        f"{report.size} pixels; maps on {report.boxes} photos, drawn with seed 0.",
         "",
         "| network | Param. | GFLOPs at 224 | latency / plain | pixels | top-1 | top-5 | "
         "calibration error |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for item in found:
-        for size, a in item.accuracy.items():
-            lines.append(
-                f"| {item.name} | {item.params / 1e6:.2f} M | {item.gflops:.2f} | "
-                f"{item.latency:.2f} | {size} | {a.top1:.2f} % | {a.top5:.2f} % | "
-                f"{a.calibration_error:.2f} % |"
-            )
-    for item in found:
+    for item in report.results:
+        counted = f"{item.params / 1e6:.2f} M | {item.gflops:.2f} | {item.latency:.2f}"
+        for size, accuracy in item.accuracy.items():
+            lines.append(f"| {item.name} | {counted} | {size} | {_cells(accuracy)} |")
+    for item in report.results:
         if item.maps:
             lines += ["", *_map_table(item)]
+        if item.ablations:
+            lines += ["", *ablation_table(item, report.size)]
     return "\n".join(lines) + "\n"
+
+
+def _cells(accuracy: Accuracy) -> str:
+    return " | ".join(f"{value:.2f} %" for value in asdict(accuracy).values())
+
+
+def ablation_table(item: Evaluation, size: int) -> Iterator[str]:
+    """The lines of a table: the accuracy by what was changed in every layer."""
+    yield f"{item.name}, with one change in all its layers and no further training:"
+    yield ""
+    yield "| change | top-1 | top-5 | calibration error |"
+    yield "|---|---|---|---|"
+    for name, accuracy in {"none": item.accuracy[size], **item.ablations}.items():
+        yield f"| {name} | {_cells(accuracy)} |"
 
 
 def _map_table(item: Evaluation) -> list[str]:
@@ -133,22 +83,24 @@ def _map_table(item: Evaluation) -> list[str]:
     return lines
 
 
-def _classifiers(
-    options: argparse.Namespace, device: torch.device
-) -> tuple[Sequence[Evaluation], str]:
+def _classifiers(options: argparse.Namespace, device: torch.device) -> str:
     photos = open_photos(options.data, "val", options.photo_size, options.cache)
-    found = []
-    for path in options.checkpoints:
-        checkpoint = load_checkpoint(path, device)
-        sizes = options.sizes or [checkpoint.description.input_size]
-        found.append(
-            evaluate(faithfulness.name_of(path), checkpoint, photos, sizes, device, options.boxes)
-        )
-    count = len(photos.labels)
-    return found, markdown(found, count, min(options.boxes, count))
+    names = [faithfulness.name_of(path) for path in options.checkpoints]
+    if len(set(names)) < len(names):
+        raise ValueError(f"checkpoints must have different names, not {', '.join(names)}")
+    checkpoints = {
+        name: load_checkpoint(path, device)
+        for name, path in zip(names, options.checkpoints, strict=True)
+    }
+    own = {checkpoint.description.input_size for checkpoint in checkpoints.values()}
+    sizes = options.sizes or sorted(own)
+    report = evaluate(checkpoints, photos, sizes, device, options.boxes)
+    if options.out:
+        report.write(options.out / "results.json")
+    return markdown(report)
 
 
-def _dense(options: argparse.Namespace, device: torch.device) -> tuple[Sequence[Measures], str]:
+def _dense(options: argparse.Namespace, device: torch.device) -> str:
     found = [
         measures(
             faithfulness.name_of(path),
@@ -159,7 +111,10 @@ def _dense(options: argparse.Namespace, device: torch.device) -> tuple[Sequence[
         )
         for path in options.checkpoints
     ]
-    return found, table(found)
+    if options.out:
+        content = {"machine": machine(), "results": [asdict(item) for item in found]}
+        (options.out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
+    return table(found)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -181,13 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     plain = all(describe(path).spec.backbone in CLASSIFIERS for path in options.checkpoints)
-    found, report = (_classifiers if plain else _dense)(options, device)
-    print(report)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
+    report = (_classifiers if plain else _dense)(options, device)
+    print(report)
+    if options.out:
         (options.out / "results.md").write_text(report)
-        content = {"machine": machine(), "results": [asdict(item) for item in found]}
-        (options.out / "results.json").write_text(json.dumps(content, indent=1))
     if options.faithfulness:
         paths = [str(path) for path in options.checkpoints if describe(path).spec.attention]
         given = {k: getattr(options, k) for k in ("data", "cache", "photo_size", "out")}

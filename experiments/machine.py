@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -16,3 +18,16 @@ def machine() -> str:
         f"Python {platform.python_version()}, torch {torch.__version__}, "
         f"torchvision {version('torchvision')}"
     )
+
+
+def commit() -> str:
+    """The commit of this checkout, with ``-dirty`` where it is changed; empty outside of one."""
+    folder = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    try:
+        found = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return found.stdout.strip()

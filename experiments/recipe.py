@@ -52,12 +52,15 @@ class Recipe(Optimisation):
         label_smoothing: 0 to below 1.
         mixup: alpha of mixup, 0 for none; with both, each batch draws one.
         cutmix: alpha of cutmix, 0 for none.
+        zero_residuals: whether a ResNet from random weights starts with the last norm of every
+            block at 0, so that each block passes on what it gets (Goyal et al., 2017).
     """
 
     smallest_crop: float = 0.08
     label_smoothing: float = 0
     mixup: float = 0
     cutmix: float = 0
+    zero_residuals: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ PRESETS: dict[str, AnyRecipe] = {
         size=64,
         smallest_crop=0.35,
         label_smoothing=0.1,
+        zero_residuals=True,
         ema=0.998,
     ),
 }

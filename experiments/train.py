@@ -35,7 +35,7 @@ from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from experiments.classification import Classification
 from experiments.coco import open_coco
 from experiments.detection import Detection
-from experiments.machine import machine
+from experiments.machine import commit, machine
 from experiments.photos import open_photos
 from experiments.recipe import (
     PRESETS,
@@ -51,10 +51,10 @@ from experiments.segmentation import Segmentation
 from experiments.task import Task
 from experiments.training import Job, Training
 from experiments.voc import open_voc
-from experiments.weights import freeze, start_from
+from experiments.weights import freeze, start_from, zero_residuals
 from models import ATTENTIONS, BACKBONES, build_model
 from models.build import MAX_CLASSES
-from models.checkpoints import load_checkpoint, save_checkpoint
+from models.checkpoints import CheckpointError, describe, load_checkpoint, save_checkpoint
 
 SETTINGS = {  # titles of the help, and whose fields stand there
     "recipe, instead of the preset's": Optimisation,
@@ -125,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(recipe, Recipe):
         identity["photo_size"] = options.photo_size or recipe.size
     options.out.mkdir(parents=True, exist_ok=True)
+    how = _recipe(options, arguments)
     job = Job(
         recipe, options.out, options.seed, identity, options.accumulate, options.save_seconds
     )
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
             accuracy=training.measured,
-            recipe=f"{_command(arguments)} ({machine()})",
+            recipe=how,
             half=True,
         )
         measured = [f"{k} {training.measured[v]:.2f} %" for k, v in task.headline.items()]
@@ -203,6 +204,8 @@ def _network(options: argparse.Namespace, recipe: AnyRecipe, classes: int) -> nn
             f"frozen_stages must be 0 without --backbone-weights, not {frozen}: frozen random "
             "weights would learn nothing"
         )
+    elif isinstance(recipe, Recipe) and recipe.zero_residuals:
+        zero_residuals(model)
     return model
 
 
@@ -215,10 +218,15 @@ def _teacher(path: Path | None, classes: tuple[str, ...], device: torch.device) 
     return teacher.model.requires_grad_(False)
 
 
-def _command(arguments: Sequence[str] | None) -> str:
-    return "python -m experiments.train " + shlex.join(
-        sys.argv[1:] if arguments is None else arguments
-    )
+def _recipe(options: argparse.Namespace, arguments: Sequence[str] | None) -> str:
+    """The command, its commit and machine; before it those that the weights to start from had."""
+    words = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    own = f"python -m experiments.train {words} (commit {commit() or 'unknown'}, {machine()})"
+    try:
+        earlier = describe(options.backbone_weights or "").recipe
+    except CheckpointError:  # none, or weights of other people
+        earlier = None
+    return f"{earlier}\n{own}" if earlier else own
 
 
 def _yes_or_no(text: str) -> bool:

@@ -54,6 +54,14 @@ def start_from(model: nn.Module, source: str) -> list[str]:
     return fresh
 
 
+def zero_residuals(model: nn.Module) -> None:
+    """Set the weights of the last norm of every residual block of a ResNet to 0."""
+    for block in model.modules():
+        last = getattr(block, "bn3", getattr(block, "bn2", None))
+        if isinstance(last, nn.BatchNorm2d):
+            nn.init.zeros_(last.weight)
+
+
 def _prefix(spec: Spec) -> str:
     """What stands before the names of the ResNet's tensors."""
     if spec.backbone in DETECTORS:

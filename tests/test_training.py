@@ -131,6 +131,9 @@ def test_a_teacher_and_weights_to_start_from(data, whole, tmp_path):
     plain = tmp_path / "undistilled"
     main(options(data, plain, "--backbone-weights", model, epochs=1))
     assert float(epochs(tmp_path)[0]["loss"]) != float(epochs(plain)[0]["loss"])
+    first, then = load_checkpoint(plain / "model.safetensors").description.recipe.split("\n")
+    assert first == load_checkpoint(whole / "model.safetensors").description.recipe
+    assert f"--backbone-weights {model}" in then
     # Three epochs' weights are a better start than random ones.
     assert float(epochs(plain)[0]["loss"]) < float(epochs(whole)[0]["loss"])
 

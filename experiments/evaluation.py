@@ -1,0 +1,140 @@
+"""What is measured of checkpoints of classifiers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from experiments.ablations import ablations
+from experiments.accuracy import Accuracy, measure
+from experiments.localisation import Score, first, localise
+from experiments.machine import machine
+from experiments.photos import Photos
+from experiments.timing import ratios
+from models import attention_layers, build_model
+from models.checkpoints import Checkpoint
+from models.complexity import complexity
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of one checkpoint.
+
+    Attributes:
+        name: the file's folder.
+        params: number of parameters.
+        gflops: at 224 x 224, as the paper counts.
+        latency: forward passes of the same backbone without attention, batch 8.
+        accuracy: by resolution.
+        maps: by layer and map; empty without boxes or attention.
+        ablations: the accuracy by what was changed; empty without attention.
+    """
+
+    name: str
+    params: int
+    gflops: float
+    latency: float
+    accuracy: dict[int, Accuracy]
+    maps: dict[str, dict[str, Score]]
+    ablations: dict[str, Accuracy]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured of several checkpoints on the same photos.
+
+    Attributes:
+        machine: that measured, with versions.
+        photos: how many.
+        boxes: photos that the maps were made of.
+        size: resolution of the latency, the maps and the ablations: the one where the mean of all
+            networks' top-1 is highest.
+        results: one for each checkpoint.
+    """
+
+    machine: str
+    photos: int
+    boxes: int
+    size: int
+    results: list[Evaluation]
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """What ``write`` wrote."""
+        content = json.loads(path.read_text())
+        return cls(**{**content, "results": [_evaluation(one) for one in content["results"]]})
+
+
+def _evaluation(values: dict[str, Any]) -> Evaluation:
+    maps = {
+        layer: {kind: Score(**score) for kind, score in kinds.items()}
+        for layer, kinds in values["maps"].items()
+    }
+    accuracy = {int(size): Accuracy(**one) for size, one in values["accuracy"].items()}
+    changed = {name: Accuracy(**one) for name, one in values["ablations"].items()}
+    return Evaluation(**{**values, "accuracy": accuracy, "maps": maps, "ablations": changed})
+
+
+def evaluate(
+    checkpoints: Mapping[str, Checkpoint],
+    photos: Photos,
+    sizes: Sequence[int],
+    device: torch.device,
+    boxes: int,
+) -> Report:
+    """Measure networks by name; ``boxes`` photos are enough for their maps.
+
+    Raises:
+        ValueError: a network knows other classes than the photos have.
+    """
+    for name, checkpoint in checkpoints.items():
+        if checkpoint.description.classes != photos.classes:
+            raise ValueError(f"{name} must know the classes of the photos, but knows others")
+        checkpoint.model.to(device)
+    accuracy = {
+        name: {size: _accuracy(checkpoint, photos, size, device) for size in sizes}
+        for name, checkpoint in checkpoints.items()
+    }
+    best = max(sizes, key=lambda size: sum(found[size].top1 for found in accuracy.values()))
+    few = first(photos, boxes)
+    results = []
+    for name, (model, about) in ((k, (v.model, v.description)) for k, v in checkpoints.items()):
+        maps = {}
+        if photos.boxes is not None and attention_layers(model):
+            maps = localise(model, few, best, about.mean, about.std, device)
+        counted = complexity(model)
+        latency = _latency(model, about.spec.backbone, best, device)
+        changed = ablations(model, about, photos, best, device)
+        results.append(
+            Evaluation(
+                name, counted.params, counted.gflops, latency, accuracy[name], maps, changed
+            )
+        )
+    return Report(machine(), len(photos.labels), len(few.labels), best, results)
+
+
+def _accuracy(checkpoint: Checkpoint, photos: Photos, size: int, device: torch.device) -> Accuracy:
+    about = checkpoint.description
+    return measure(checkpoint.model, photos, size, about.mean, about.std, device)
+
+
+def _latency(model: nn.Module, backbone: str, size: int, device: torch.device) -> float:
+    """Forward passes of the plain backbone that one of the network takes."""
+    plain = build_model(backbone, seed=0).eval().to(device)
+    images = torch.randn(8, 3, size, size, device=device)
+
+    def forward(network: nn.Module) -> None:
+        with torch.inference_mode():
+            network(images).sum().item()  # waits for a GPU
+
+    return ratios(lambda: forward(plain), lambda: forward(model))[0].median

@@ -1,0 +1,159 @@
+"""Put trained classifiers of Tiny-ImageNet-200 where the page finds them, each with its card.
+
+Example:
+    python -m experiments.evaluate runs/drtam/model.safetensors runs/cbam/model.safetensors \\
+        --data tiny-imagenet-200 --sizes 64 96 128 --out runs/evaluated
+    python -m experiments.ship runs/drtam runs/cbam --evaluated runs/evaluated --also runs/trunk
+
+Writes assets/checkpoints/NAME.safetensors and NAME.md for each training, and
+experiments/RESULTS.md. Their analysis resolution is the one of the evaluation's latency and maps.
+Trainings given with --also are reported and not shipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from experiments.evaluate import ablation_table, markdown
+from experiments.evaluation import Evaluation, Report
+from models.checkpoints import describe, load_checkpoint, save_checkpoint
+from models.description import Description
+
+ROOT = Path(__file__).parent.parent
+DATA = """Tiny-ImageNet-200 (Stanford's CS231n): 200 of ImageNet's classes, 500 training and 50
+validation photos of 64 x 64 pixels for each. Its photos are for non-commercial research and
+education, by ImageNet's terms of access; none is part of this repository. Whether weights learned
+from them carry those terms is not settled: treat them as for research and education."""
+LIMITS = """- It knows 200 classes and names one of them for any photo. Look at the score before
+  the maps: a map of a wrong answer explains a wrong answer.
+- It learned from photos of 64 x 64 pixels. What only shows in finer detail it has never seen, and
+  above its analysis resolution it gets worse, as the table says.
+- All accuracies are of one training with one seed. Differences between networks that are smaller
+  than the spread between seeds, which was not measured, mean nothing.
+- It was trained to be looked at, not to be relied upon: no use in decisions about people.
+"""
+HEAD = """# Results
+
+Written by `python -m experiments.ship` from the results of `python -m experiments.evaluate`. Our
+small counterpart of the paper's Table 4: Tiny-ImageNet-200 instead of ImageNet, photos of 64 x 64
+pixels, and a small part of the paper's epochs. Absolute numbers say little about the paper's, and
+differences between networks that are smaller than the spread between seeds mean nothing.
+"""
+
+
+def card(name: str, about: Description, item: Evaluation, report: Report, run: Path) -> str:
+    """All that there is to know of a shipped checkpoint, as Markdown."""
+    best = item.accuracy[report.size]
+    lines = [
+        f"# {name}",
+        "",
+        f"Right for {best.top1:.1f} % of {report.photos} validation photos (among its first five "
+        f"answers for {best.top5:.1f} %), at the analysis resolution of {report.size} x "
+        f"{report.size} pixels, which is best for the networks shipped together.",
+        "",
+        *_resolutions(item),
+        "",
+        "## Limits",
+        "",
+        LIMITS,
+        "## Data",
+        "",
+        DATA,
+        "",
+        "## Training",
+        "",
+        *_training(about, run),
+    ]
+    if item.ablations:
+        lines += ["## What its parts are worth", "", *ablation_table(item, report.size), ""]
+    return "\n".join([*lines, f"Measured on {report.machine}."]) + "\n"
+
+
+def _resolutions(item: Evaluation) -> Iterator[str]:
+    yield "| resolution | top-1 | top-5 | calibration error |"
+    yield "|--:|--:|--:|--:|"
+    for size, accuracy in item.accuracy.items():
+        cells = " | ".join(f"{value:.2f} %" for value in asdict(accuracy).values())
+        yield f"| {size} | {cells} |"
+
+
+def _training(about: Description, run: Path) -> Iterator[str]:
+    """The commands, the recipe's first one first, and the log of the last one."""
+    for command in (about.recipe or "").splitlines():
+        yield from ("```", command, "```", "")
+    with (run / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    shown = ("epoch", "loss", "top1", "top5")
+    yield f"| {' | '.join(shown)} |"
+    yield "|--:" * len(shown) + "|"
+    for row in rows:
+        yield f"| {int(row['epoch'])} | {' | '.join(f'{float(row[k]):.2f}' for k in shown[1:])} |"
+    yield ""
+
+
+def ship(runs: Sequence[Path], report: Report, also: Sequence[Path], root: Path = ROOT) -> None:
+    """Write the checkpoints, their cards and the results.
+
+    Args:
+        runs: folders of trainings that have ended.
+        report: of the evaluation of all of them.
+        also: trainings to report alone.
+        root: of the checkout.
+
+    Raises:
+        ValueError: a training was not evaluated.
+    """
+    folder = root / "assets" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {item.name: item for item in report.results}
+    results = [HEAD, markdown(report), "## Trainings\n"]
+    for run in runs:
+        if run.name not in found:
+            raise ValueError(f"{run.name} must be evaluated, but only {', '.join(found)} were")
+        checkpoint = load_checkpoint(run / "model.safetensors")
+        about, item = checkpoint.description, found[run.name]
+        name = f"{about.spec.attention or 'plain'}-{about.spec.backbone}"
+        save_checkpoint(
+            checkpoint.model,
+            folder / f"{name}.safetensors",
+            classes=about.classes,
+            input_size=report.size,
+            mean=about.mean,
+            std=about.std,
+            accuracy=asdict(item.accuracy[report.size]) | {"data": "Tiny-ImageNet-200"},
+            recipe=about.recipe,
+            half=True,
+        )
+        (folder / f"{name}.md").write_text(card(name, about, item, report, run))
+    for run in (*runs, *also):
+        about = describe(run / "model.safetensors")
+        results += [f"### {run.name}\n", "\n".join(_training(about, run))]
+    (root / "experiments" / "RESULTS.md").write_text("\n".join(results))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.ship",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of trainings")
+    parser.add_argument(
+        "--evaluated", type=Path, required=True, help="folder of the evaluation's results.json"
+    )
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="trainings to report")
+    options = parser.parse_args(arguments)
+    report = Report.read(options.evaluated / "results.json")
+    ship(options.runs, report, options.also)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
