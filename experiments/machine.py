@@ -22,7 +22,6 @@ def machine() -> str:
 
 def commit() -> str:
     """The commit of this checkout, with ``-dirty`` where it is changed; empty outside of one."""
-    folder = Path(__file__).parent
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
     try:
         found = subprocess.run(

@@ -13,11 +13,16 @@ from torch import nn
 
 from drtam import DRTAM, attention_layers
 from drtam.explain import analyze
+from experiments.ablations import CHANGES, ablations
+from experiments.accuracy import measure
 from experiments.evaluate import main
+from experiments.evaluation import Report
 from experiments.localisation import CENTRE, box_masks, localise, score, spatial_maps
 from experiments.photos import Photos
+from experiments.ship import ship
 from models import build_model
-from models.checkpoints import save_checkpoint
+from models.checkpoints import load_checkpoint, save_checkpoint
+from models.description import Description
 
 NORMAL = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -133,6 +138,64 @@ def test_the_report_holds_what_was_measured(tiny, tmp_path, capsys):
     assert plain["maps"] == {}
     assert f"| {layers[-1]} | –" in report
     assert f"| None | 11.18 M | {plain['gflops']:.2f} |" in report
+    assert Report.read(tmp_path / "out" / "results.json").results[1].params == plain["params"]
+
+
+def test_attention_that_is_off_leaves_the_accuracy_of_the_plain_backbone():
+    random = np.random.default_rng(0)
+    images = np.stack([np.asarray(photo("disc", random)) for _ in range(60)])
+    network = build_model("resnet18", "drtam", num_classes=9, seed=0)
+    plain = build_model("resnet18", num_classes=9, seed=1)
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if "attention" not in k})
+    with torch.no_grad():  # each photo's class is what the plain backbone says
+        seen = (torch.from_numpy(images).movedim(3, 1) / 255 - 0.5) / 0.5
+        labels = plain.eval()(seen).argmax(1).numpy()
+    photos = Photos(images, labels, None, tuple("abcdefghi"))
+    about = Description(network.spec, photos.classes, 32, *NORMAL)
+    found = ablations(network, about, photos, 32, torch.device("cpu"))
+    assert list(found) == list(CHANGES)
+    assert found["no attention: A = 1"].top1 > 95  # bfloat16 decides a few
+    trained = measure(network, photos, 32, *NORMAL, torch.device("cpu"))
+    assert trained.top1 < 95
+    assert ablations(plain, about, photos, 32, torch.device("cpu")) == {}
+
+
+def test_shipped_networks_come_with_their_card_and_their_best_resolution(tiny, tmp_path):
+    runs = [tmp_path / "runs" / name for name in ("ours", "theirs")]
+    for run, attention in zip(runs, ("drtam", None), strict=True):
+        run.mkdir(parents=True)
+        (run / "log.csv").write_text("epoch,loss,top1,top5\n1,5.25,1.5,6.25\n")
+        network = build_model("resnet18", attention, num_classes=2, seed=0)
+        about = {"classes": ("lion", "tower"), "mean": NORMAL[0], "std": NORMAL[1]}
+        file = run / "model.safetensors"
+        save_checkpoint(network, file, **about, input_size=64, recipe=f"first {run}\nsecond")
+    paths = [str(run / "model.safetensors") for run in runs]
+    where = ["--data", str(tiny), "--cache", str(tmp_path), "--out", str(tmp_path / "out")]
+    main([*paths, *where, "--sizes", "64", "96"])
+    report = Report.read(tmp_path / "out" / "results.json")
+    best = max((64, 96), key=lambda size: sum(r.accuracy[size].top1 for r in report.results))
+    assert report.size == best
+    (tmp_path / "experiments").mkdir()
+    ship(runs[:1], report, runs[1:], tmp_path)
+    shelf = tmp_path / "assets" / "checkpoints"
+    assert sorted(path.name for path in shelf.iterdir()) == [
+        "drtam-resnet18.md",
+        "drtam-resnet18.safetensors",
+    ]
+    shipped = load_checkpoint(shelf / "drtam-resnet18.safetensors")
+    assert shipped.description.input_size == best
+    assert shipped.description.accuracy["top1"] == report.results[0].accuracy[best].top1
+    image = torch.randn(1, 3, 64, 64)
+    expected = load_checkpoint(runs[0] / "model.safetensors").model(image)
+    torch.testing.assert_close(shipped.model(image), expected, rtol=0.01, atol=0.01)  # float16
+    card = (shelf / "drtam-resnet18.md").read_text()
+    for text in (f"first {runs[0]}", "second", "| 1 | 5.25 | 1.50 | 6.25 |", *CHANGES):
+        assert text in card
+    results = (tmp_path / "experiments" / "RESULTS.md").read_text()
+    assert "### theirs" in results
+    assert f"first {runs[1]}" in results
+    with pytest.raises(ValueError, match="nowhere must be evaluated, but only ours, theirs were"):
+        ship([tmp_path / "nowhere"], report, [], tmp_path)
 
 
 def test_other_classes_are_refused(tiny, tmp_path):

@@ -19,7 +19,7 @@ def build() -> None:
     register(steps, concurrency_id="model", concurrency_limit=1)
 
 
-def steps(photo: str, layer: str, network: str = "", size: int = 224) -> Json:
+def steps(photo: str, layer: str, network: str = "", size: int | None = None) -> Json:
     """Every value of Eqn 3-11 of both passes of DRTAM: strips, convolution, norm, factors.
 
     Large: some 50,000 numbers in a late layer.
@@ -29,7 +29,8 @@ def steps(photo: str, layer: str, network: str = "", size: int = 224) -> Json:
             "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: the label of a DRTAM network; the default network if empty.
-        size: side of a square with as many pixels as the network is to see, 96 to 448.
+        size: side of a square with as many pixels as the network is to see, 96 to 448; the
+            network's own if empty.
     """
     view = checked_view(photo, network, MOST_PROBABLE, size)
     trace = layer_of(view, layer).trace

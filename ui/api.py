@@ -15,8 +15,16 @@ from drtam.explain import LayerAnalysis, named_maps
 from models.paper import find_row
 from ui import compare
 from ui.arguments import check_choice, check_range, register
-from ui.compute import SIZES, View, explain
-from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained, catalogue, cost, load
+from ui.compute import SIZES, View, explain, own_size
+from ui.networks import (
+    ATTENTION_NAMES,
+    BACKBONE_NAMES,
+    Source,
+    Untrained,
+    catalogue,
+    cost,
+    load,
+)
 from ui.photo_argument import photo_of
 from ui.session import MOST_PROBABLE, source_of, view_of
 from ui.variants import PLACEMENTS
@@ -38,7 +46,9 @@ def networks() -> list[str]:
     return list(catalogue())
 
 
-def analyze(photo: str, network: str = "", target: int = MOST_PROBABLE, size: int = 224) -> Json:
+def analyze(
+    photo: str, network: str = "", target: int = MOST_PROBABLE, size: int | None = None
+) -> Json:
     """Start here with a photo: class scores, and the statistics of every attention layer.
 
     The keys of "layers" are the names that the tools layer, descriptors and compare_modules take.
@@ -49,7 +59,8 @@ def analyze(photo: str, network: str = "", target: int = MOST_PROBABLE, size: in
             "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
-        size: side of a square with as many pixels as the network is to see, 96 to 448.
+        size: side of a square with as many pixels as the network is to see, 96 to 448; the
+            network's own if empty.
     """
     view = checked_view(photo, network, target, size)
     probabilities = view.analysis.probabilities[0]
@@ -87,7 +98,7 @@ def layer(
     layer: str,
     network: str = "",
     target: int = MOST_PROBABLE,
-    size: int = 224,
+    size: int | None = None,
     channel: int = -1,
 ) -> Json:
     """The attention maps of one layer, cell by cell, their factors, and Grad-CAM there.
@@ -101,7 +112,8 @@ def layer(
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
-        size: side of a square with as many pixels as the network is to see, 96 to 448.
+        size: side of a square with as many pixels as the network is to see, 96 to 448; the
+            network's own if empty.
         channel: whose maps; -1 for the mean over channels.
     """
     view = checked_view(photo, network, target, size)
@@ -126,7 +138,7 @@ def layer(
     }
 
 
-def descriptors(photo: str, layer: str, network: str = "", size: int = 224) -> Json:
+def descriptors(photo: str, layer: str, network: str = "", size: int | None = None) -> Json:
     """X_ch, X_cw, X_hw, those of the residual by Eqn 12-14, and those pooled exactly.
 
     Large: up to 100,000 numbers. For the relative errors alone, call analyze.
@@ -136,7 +148,8 @@ def descriptors(photo: str, layer: str, network: str = "", size: int = 224) -> J
             "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: the label of a DRTAM network; the default network if empty.
-        size: side of a square with as many pixels as the network is to see, 96 to 448.
+        size: side of a square with as many pixels as the network is to see, 96 to 448; the
+            network's own if empty.
     """
     view = checked_view(photo, network, MOST_PROBABLE, size)
     found = layer_of(view, layer)
@@ -162,7 +175,7 @@ def compare_modules(
     layer: str,
     network: str = "",
     target: int = MOST_PROBABLE,
-    size: int = 224,
+    size: int | None = None,
 ) -> Json:
     """The map and Grad-CAM of DRTAM, CBAM and CA at one layer, and their rank correlations.
 
@@ -174,11 +187,12 @@ def compare_modules(
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
-        size: side of a square with as many pixels as the network is to see, 96 to 448.
+        size: side of a square with as many pixels as the network is to see, 96 to 448; the
+            network's own if empty.
     """
-    view = checked_view(photo, network, target, size)
-    layer_of(view, layer)
     label = network or next(iter(catalogue()))
+    size = checked_size(size, source_of(label))
+    layer_of(checked_view(photo, label, target, size), layer)
     _, found = compare.contenders(photo_of(photo), label, size, target, layer)
     names, table = compare.correlations(found)
     return {
@@ -203,7 +217,7 @@ def variant(
     n: int = 1,
     r: int = 32,
     seed: int = 0,
-    size: int = 224,
+    size: int | None = None,
     placement: str = "block",
 ) -> Json:
     """An untrained variant: its cost, and its maps for a photo.
@@ -219,7 +233,8 @@ def variant(
         n: N, 1 to 64.
         r: reduction ratio, 1 to 128.
         seed: of the weights, 0 to 99.
-        size: side of a square with as many pixels as the network is to see, 96 to 448.
+        size: side of a square with as many pixels as the network is to see, 96 to 448; the
+            network's own if empty.
         placement: block, or stage for a ResNet: after the stem and each stage.
     """
     for argument, choice, choices in (
@@ -229,14 +244,14 @@ def variant(
     ):
         check_choice(argument, choice, choices)
     limits = (("s", s, 1, 16), ("n", n, 1, 64), ("r", r, 1, 128), ("seed", seed, 0, 99))
-    for name, value, low, high in (*limits, ("size", size, *SIZES)):
+    for name, value, low, high in limits:
         check_range(name, value, low, high)
     source = Untrained(backbone, attention, s, n, r, seed, placement)  # type: ignore[arg-type]
     try:
         row = find_row(source.spec)
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
-    view = explain(photo_of(photo), source, size, None)
+    view = explain(photo_of(photo), source, checked_size(size, source), None)
     counted, side = cost(source)
     return {
         **about(view),
@@ -250,12 +265,20 @@ def variant(
     }
 
 
-def checked_view(photo: Any, network: str, target: int, size: int) -> View:
+def checked_view(photo: Any, network: str, target: int, size: int | None) -> View:
     """The analysis that arguments of a program ask for; ``gr.Error`` says which one is wrong."""
     label = network or next(iter(catalogue()))
-    check_range("size", size, *SIZES)
+    size = checked_size(size, source_of(label))
     check_range("target", target, MOST_PROBABLE, len(load(source_of(label)).classes) - 1)
     return view_of(photo_of(photo), label, size, target)
+
+
+def checked_size(size: int | None, source: Source) -> int:
+    """An analysis resolution that a program asks for; if none, the network's own."""
+    if size is None:
+        return own_size(source)
+    check_range("size", size, *SIZES)
+    return size
 
 
 def layer_of(view: View, name: str, argument: str = "layer") -> LayerAnalysis:

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from ui import folder
 from ui.batches import Failure, explained
-from ui.compute import SIZES
+from ui.compute import SIZES, own_size
 from ui.folder import FolderError, Job
 from ui.networks import Opened, load
 from ui.record import machine_record, network_record
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _processes() as share:
             jobs = folder.jobs(given.photos, given.out)
+            given.size = given.size or own_size(source)
             classes = len(load(source).classes)
             if given.target is not None and not 0 <= given.target < classes:
                 raise FolderError(f"--target must be from 0 to {classes - 1}")
@@ -83,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", required=True, type=Path, metavar="F", help=".safetensors, .pth or .pt")
     add("--out", required=True, type=Path, metavar="DIR", help="where the results go")
     sizes = f"{SIZES[0]} to {SIZES[1]}"
-    add("--size", type=_size, default=224, help=f"analysis resolution, {sizes} (default 224)")
+    add("--size", type=_size, help=f"analysis resolution, {sizes} (default: the network's own)")
     add("--target", type=int, help="class that Grad-CAM explains (default: each photo's best)")
     add("--batch", type=int, default=8, choices=range(1, 257), metavar="N", help="(default 8)")
     add(

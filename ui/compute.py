@@ -28,7 +28,8 @@ from ui.devices import run
 from ui.networks import Source, load
 
 MAX_SIDE = 1024  # of the copy that a session keeps: 3 MB at most for a square photo
-SIZES = (96, 448)  # the analysis resolutions that the page offers
+SIZES = (96, 448)  # the analysis resolutions that the page offers...
+SIZE_STEP = 32  # ...in steps
 VIEWS = 1_000_000_000  # bytes of views that are kept: at 224 x 224 and ResNet-50 one takes 9 MB
 HOUR = 3600  # seconds
 
@@ -105,6 +106,12 @@ def _bytes(view: View) -> int:
 
     map_tensors(view.analysis, count)
     return sum(sizes)
+
+
+def own_size(source: Source) -> int:
+    """The analysis resolution nearest to what a network was made for."""
+    steps = round((source.input_size - SIZES[0]) / SIZE_STEP)
+    return min(max(SIZES[0], SIZES[0] + SIZE_STEP * steps), SIZES[1])
 
 
 @cached(TTLCache(VIEWS, HOUR, getsizeof=_bytes), condition=threading.Condition())

@@ -6,12 +6,12 @@ import math
 
 import gradio as gr
 
-from ui.api import Json, about, checked_view, layer_of
+from ui.api import Json, about, checked_size, checked_view, layer_of
 from ui.arguments import check_range, register
 from ui.faithfulness import DEFAULT_STEPS, STEPS, judged, rows_of
 from ui.networks import catalogue
 from ui.photo_argument import photo_of
-from ui.session import MOST_PROBABLE
+from ui.session import MOST_PROBABLE, source_of
 
 METRICS = ("deletion", "insertion", "road", "sensitivity", "randomised")
 
@@ -26,7 +26,7 @@ def faithfulness(
     layer: str,
     network: str = "",
     target: int = MOST_PROBABLE,
-    size: int = 224,
+    size: int | None = None,
     steps: int = DEFAULT_STEPS,
 ) -> Json:
     """Whether the maps of DRTAM, CBAM and CA and Grad-CAM at one layer tell the truth.
@@ -42,12 +42,14 @@ def faithfulness(
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks, no detector; the default network if empty.
         target: the class; -1 for the most probable one.
-        size: side of a square with as many pixels as the network is to see, 96 to 448.
+        size: side of a square with as many pixels as the network is to see, 96 to 448; the
+            network's own if empty.
         steps: of the curves, 3 to 24.
     """
     check_range("steps", steps, *STEPS)
-    layer_of(checked_view(photo, network, target, size), layer)
     label = network or next(iter(catalogue()))
+    size = checked_size(size, source_of(label))
+    layer_of(checked_view(photo, label, target, size), layer)
     _, results = judged(photo_of(photo), label, size, target, layer, steps, gr.Progress())
     networks = {}
     for kind, (view, result) in results.items():

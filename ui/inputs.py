@@ -11,15 +11,14 @@ import gradio as gr
 
 from drtam.explain import PhotoError
 from ui import checkpoints, links, take_away
-from ui.compute import SIZES, Photo, View
+from ui.compute import SIZE_STEP, SIZES, Photo, View, own_size
 from ui.examples import EXAMPLES, example
-from ui.networks import Opened, catalogue, cost, damaged, load, spec_of
+from ui.networks import Embedded, Opened, catalogue, cost, damaged, load, spec_of
 from ui.photo_argument import uploaded
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
 from ui.tiles import OPACITY_SLIDER
 
 LOG = logging.getLogger(__name__)
-DEFAULT_SIZE = 224
 SCORES = {  # what the class scores of a network are, by its kind
     "maskrcnn": "\n\nThe score of a class is that of its best box.",
     "fcn": "\n\nThe score of a class is its mean probability over the photo.",
@@ -60,8 +59,8 @@ def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
         ),
         size=gr.Slider(
             *SIZES,
-            value=DEFAULT_SIZE,
-            step=32,
+            value=own_size(catalogue()[networks[0]]),
+            step=SIZE_STEP,
             label="Analysis resolution",
             elem_id="size",
             info="The network sees the whole photo, with about this many pixels squared.",
@@ -119,7 +118,7 @@ def connect(
             session.open_tab,
         ],
         "outputs": [
-            *(session.target, session.layer, status),
+            *(session.size, session.target, session.layer, status),
             *(session.revision, session.network_revision),
         ],
         "concurrency_id": "model",
@@ -128,10 +127,11 @@ def connect(
         "trigger_mode": "always_last",
         "api_visibility": "private",
     }
-    for follow in (session.photo.change, *network_opened):
-        follow(_analysing(session), **how)
-    chosen = [session.network.select, session.target.select, session.size.input]
-    gr.on(chosen, _analysing(session), **how)
+    for follow in network_opened:
+        follow(_analysing(session, of_another_network=True), **how)
+    session.network.select(_analysing(session, of_another_network=True), **how)
+    session.photo.change(_analysing(session), **how)
+    gr.on([session.target.select, session.size.input], _analysing(session), **how)
     session.layer.input(
         session.revised,
         [session.revision, session.open_tab],
@@ -153,7 +153,7 @@ def warm_up() -> None:
     load(source)
     label, file = next(iter(EXAMPLES.items()))
     LOG.info("Analysing the first photo, %s", label)
-    view_of(Photo.open(example(file)), network, DEFAULT_SIZE, MOST_PROBABLE)
+    view_of(Photo.open(example(file)), network, own_size(source), MOST_PROBABLE)
     LOG.info("Starting the server; the address follows")
 
 
@@ -168,8 +168,8 @@ def open_photo(file: dict[str, Any] | None) -> Any:
         raise gr.Error(str(error), title=title, print_exception=False) from error
 
 
-def _analysing(session: Session) -> Callable[..., Any]:
-    """The event that analyses: classes, layers, what was analysed, and new revisions."""
+def _analysing(session: Session, *, of_another_network: bool = False) -> Callable[..., Any]:
+    """The event that analyses: resolution, classes, layers, what was analysed, new revisions."""
 
     def analyse(
         photo: Photo | None,
@@ -184,10 +184,13 @@ def _analysing(session: Session) -> Callable[..., Any]:
         if photo is None:  # nothing was opened so far
             return gr.skip()
         progress(0.3, desc="Running the network")
+        if of_another_network:
+            size = size_for(network, size)
         view = view_of(photo, network, size, target)
         chosen, _ = view.layer(layer)
         known = target if target < len(view.classes) else MOST_PROBABLE
         return (
+            size if of_another_network else gr.skip(),
             gr.Dropdown(choices=target_choices(view), value=known),
             gr.Dropdown(choices=list(view.analysis.layers), value=chosen),
             status_of(view, network),
@@ -195,6 +198,12 @@ def _analysing(session: Session) -> Callable[..., Any]:
         )
 
     return analyse
+
+
+def size_for(network: str, size: int) -> int:
+    """The resolution after another network was chosen: its own, unless the visitor chose one."""
+    usual = map(own_size, catalogue().values())
+    return own_size(source_of(network)) if size in usual else size
 
 
 def target_choices(view: View) -> list[tuple[str, int]]:
@@ -220,6 +229,12 @@ def status_of(view: View, network: str) -> str:
         trust = (
             "\n\n**Untrained network: its weights are random.** Scores and maps show how the "
             "mechanism works, not what a trained network knows."
+        )
+    elif isinstance(source, Embedded) and source.card:
+        first, _, rest = source.card.partition("\n\n")
+        trust = (
+            f"\n\n{first}\n\n<details><summary>The card of this network</summary>\n\n{rest}\n\n"
+            "</details>"
         )
     elif isinstance(source, Opened):
         trust = (

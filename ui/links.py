@@ -10,12 +10,11 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from models import attention_layers
-from ui.compute import SIZES, Photo
+from ui.compute import SIZE_STEP, SIZES, Photo, own_size
 from ui.examples import EXAMPLES, example
 from ui.networks import catalogue, load
 from ui.session import MOST_PROBABLE, Session
 
-SIZE_STEP = 32
 COPY = """
 query => {
   const link = location.origin + location.pathname + query;
@@ -141,11 +140,13 @@ def restored(place: Place, path: str | None) -> list[object]:
             f"The page does not have what this link asks for as {names}: the default is shown.",
             title="Not all of the link could be restored",
         )
-    target, layer = place.target, place.layer
+    target, layer, size = place.target, place.layer, place.size
+    if size is None and place.network is not None:
+        size = own_size(catalogue()[place.network])
     return [
         gr.skip() if path is None else path,
         gr.skip() if place.network is None else place.network,
-        gr.skip() if place.size is None else place.size,
+        gr.skip() if size is None else size,
         gr.skip()
         if target is None
         else gr.Dropdown(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 from torch import nn
 from torchvision.models import ResNet50_Weights
@@ -23,6 +24,7 @@ from models.paper import find_row, measure
 from models.published import load_published
 
 CHECKPOINTS = Path(__file__).parent.parent / "assets" / "checkpoints"
+IMAGENET_SIZE = 224  # pixels
 ATTENTION_NAMES = {"drtam": "DRTAM", "cbam": "CBAM", "ca": "CA"}
 BACKBONE_NAMES = {
     "resnet18": "ResNet-18",
@@ -52,6 +54,7 @@ class Untrained:
     r: int = 32
     seed: int = 0
     placement: Placement = "block"
+    input_size: ClassVar[int] = IMAGENET_SIZE  # side in pixels of the photos that suit it
 
     @property
     def label(self) -> str:
@@ -81,9 +84,20 @@ class Embedded:
         return f"{_name(self.about.spec)}, trained ({self.path.stem})"
 
     @property
+    def input_size(self) -> int:
+        """Side in pixels of the photos that suit it."""
+        return self.about.input_size
+
+    @property
     def about(self) -> Description:
         """What the checkpoint says of itself."""
         return _describe(self.path)
+
+    @property
+    def card(self) -> str:
+        """What stands in its card after the title, as Markdown; empty where it has none."""
+        card = self.path.with_suffix(".md")
+        return card.read_text().partition("\n\n")[2] if card.exists() else ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,11 @@ class Opened:
         """As the page writes it."""
         file = re.sub(r"[^\w. -]", "_", self.path.name)  # it may stand in Markdown
         return f"{_name(load(self).spec)}, from {file}"
+
+    @property
+    def input_size(self) -> int:
+        """Side in pixels of the photos that suit it, which other people's do not say."""
+        return describe(self.path).input_size if _is_ours(self.path) else IMAGENET_SIZE
 
 
 Source = Untrained | Embedded | Opened

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from drtam.explain import difference, rank_correlation
-from ui.api import Json, about, checked_view, layer_of, listed
+from ui.api import Json, about, checked_size, checked_view, layer_of, listed
 from ui.arguments import register
-from ui.session import MOST_PROBABLE
+from ui.networks import catalogue
+from ui.session import MOST_PROBABLE, source_of
 from ui.variants import counterpart
 
 
@@ -22,7 +23,7 @@ def side_by_side(
     other_network: str = "",
     target: int = MOST_PROBABLE,
     other_target: int = MOST_PROBABLE,
-    size: int = 224,
+    size: int | None = None,
 ) -> Json:
     """Two photos, two networks, or both, at the same layer: maps, Grad-CAM, and their difference.
 
@@ -37,8 +38,10 @@ def side_by_side(
         other_network: likewise.
         target: the class that Grad-CAM explains; -1 for the most probable one.
         other_target: likewise, of the other.
-        size: side of a square with as many pixels as the networks are to see, 96 to 448.
+        size: side of a square with as many pixels as the networks are to see, 96 to 448;
+            the first network's own if empty.
     """
+    size = checked_size(size, source_of(network or next(iter(catalogue()))))
     a = checked_view(photo, network, target, size)
     b = checked_view(other_photo, other_network, other_target, size)
     found = layer_of(a, layer), layer_of(b, counterpart(b, layer, a))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 import torch
 
-from ui.api import Json, checked_view, layer_of
+from ui.api import Json, checked_size, checked_view, layer_of
 from ui.arguments import check_choice, register, shown
 from ui.interventions import MADE_FOR, MOST_GAIN, Asked, report, run
 from ui.networks import catalogue, spec_of
@@ -26,7 +26,7 @@ def what_if(
     layers: list[str] | None = None,
     network: str = "",
     target: int = MOST_PROBABLE,
-    size: int = 224,
+    size: int | None = None,
     region: list[list[float]] | None = None,
     gain: float = 0.0,
     on_photo: bool = False,
@@ -43,15 +43,17 @@ def what_if(
         layers: names from /analyze, such as layer4.2; all layers if empty.
         network: a label from /networks; the default network if empty.
         target: the class whose log-probability is followed; -1 for the most probable one.
-        size: side of a square with as many pixels as the network is to see, 96 to 448.
+        size: side of a square with as many pixels as the network is to see, 96 to 448; the
+            network's own if empty.
         region: rows of numbers from 0 to 1, 1 where painted, of any size up to 256 x 256; it
             covers the whole photo. Empty for none.
         gain: of the region, 0 (suppress) to 2 (boost).
         on_photo: whether the region is painted on the photo, not on the layers' maps.
         channels_of: the layer whose channels are ranked; the last one if empty.
     """
-    view = checked_view(photo, network, target, size)
     source = source_of(network or next(iter(catalogue())))
+    size = checked_size(size, source)
+    view = checked_view(photo, network, target, size)
     for name in layers or ():
         layer_of(view, name, "layers")
     names = list(view.analysis.layers)
