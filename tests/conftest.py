@@ -10,11 +10,11 @@ import pytest
 import torch
 from gradio.media import get_image
 from PIL import Image
-from visitor import browser, page, url
+from visitor import browser, default_page, page, url
 
 from drtam.explain import load_photo, prepare
 
-__all__ = ["browser", "page", "url"]  # fixtures
+__all__ = ["browser", "default_page", "page", "url"]  # fixtures
 
 
 @pytest.fixture(autouse=True)

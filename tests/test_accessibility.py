@@ -39,7 +39,7 @@ UNNAMED = """
 
 def test_every_tab_is_accessible_in_both_themes(page):
     for name in TABS:
-        visit(page, name)
+        show(page, name)
         shoot(page, f"light-{name.lower()}")
         assert violations(page) == [], name
         page.evaluate(THEME, True)
@@ -62,7 +62,7 @@ def test_every_tab_is_accessible_in_both_themes(page):
 def test_every_tab_is_accessible_on_a_phone_and_does_not_scroll_sideways(page):
     page.set_viewport_size({"width": 360, "height": 740})
     for name in TABS:
-        visit(page, name)
+        show(page, name)
         shoot(page, f"phone-{name.lower()}")
         assert violations(page) == [], name
         width = page.evaluate("document.scrollingElement.scrollWidth")
@@ -72,7 +72,7 @@ def test_every_tab_is_accessible_on_a_phone_and_does_not_scroll_sideways(page):
             assert "untrained" in title[:36], title  # what 360 pixels show of it
 
 
-def visit(page: Page, name: str) -> None:
+def show(page: Page, name: str) -> None:
     """Open a tab and wait until it shows everything."""
     open_tab(page, name)
     page.wait_for_selector(f"{DRAWN[name]}:visible")

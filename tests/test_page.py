@@ -12,10 +12,11 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from test_checkpoints import Malicious
 from test_published import checkpoint
-from visitor import SECONDS, TABS, TRUTH, analysed, bars, film, open_tab, shoot
+from visitor import SECONDS, TABS, TRUTH, analysed, bars, film, open_tab, shoot, violations
 
 from models import build_model
 from models.checkpoints import save_checkpoint
+from ui.networks import catalogue
 
 
 def striped_photo(path: Path) -> Path:
@@ -27,7 +28,41 @@ def striped_photo(path: Path) -> Path:
     return path
 
 
-def test_a_visitor_finds_an_example_analysed_without_a_click(page):
+def test_a_new_visitor_finds_the_trained_default_with_its_card(default_page):
+    page, status = default_page, default_page.locator("#status")
+    label, source = next(iter(catalogue().items()))
+    expect(page.locator("#network input")).to_have_value(label)
+    assert page.locator("#filmstrip .tile").count() == 16
+    assert page.locator("#filmstrip .untrained").count() == 0
+    expect(page.locator("#size input[type=number]")).to_have_value(str(source.input_size))
+    expect(status).to_contain_text(f"Right for {source.about.accuracy['top1']:.1f} % of 10000")
+    status.get_by_text("The card of this network").click()
+    expect(status.get_by_role("heading", name="Limits")).to_be_visible()
+    assert violations(page) == []
+    shoot(page, "default")
+
+
+def test_the_resolution_follows_the_network_until_the_visitor_chooses_one(default_page):
+    page, size = default_page, default_page.locator("#size input[type=number]")
+    choose(page, "DRTAM-ResNet-18")
+    expect(size).to_have_value("224")
+    expect(page.locator("#status")).to_contain_text("Untrained network")
+    size.fill("160")
+    size.press("Enter")
+    expect(page.locator("#status")).to_contain_text("160×160 pixels")
+    choose(page, "trained (drtam-resnet50)")
+    expect(page.locator("#status")).to_contain_text("160×160 pixels")
+    expect(size).to_have_value("160")
+
+
+def choose(page: Page, network: str) -> None:
+    """Choose a network and wait until it is analysed."""
+    page.locator("#network input").click()
+    page.get_by_role("option", name=network).click()
+    expect(page.locator("#status")).to_contain_text(network)
+
+
+def test_an_untrained_network_says_so_at_every_map(page):
     assert page.locator("#filmstrip .tile").count() == 16
     names = page.locator("#filmstrip .caption b").all_inner_texts()
     assert names[0] == "layer1.0"
@@ -148,9 +183,7 @@ def test_a_slider_rebuilds_an_untrained_variant(page):
 
 def test_another_network_and_class_are_explained(page):
     before = film(page)
-    page.locator("#network input").click()
-    page.get_by_role("option", name="CBAM").click()
-    expect(page.locator("#status")).to_contain_text("CBAM-ResNet-50")
+    choose(page, "CBAM-ResNet-50 (r=16), untrained")
     page.wait_for_function(
         "old => document.querySelector('#filmstrip .tile img')?.src !== old", arg=before[0]
     )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 
 from experiments.browser import chromium
 from experiments.server import ROOT, running_app
+from ui.networks import Untrained
 
 HARMLESS = ("svelte-i18n", "Method not implemented")  # Gradio's own
 SCREENSHOTS = ROOT / "screenshots"
@@ -24,6 +26,7 @@ TABS = (
     *("What if", TRUTH, "Variants", "Paper"),
 )
 SECONDS = 60_000
+UNTRAINED = Untrained().label
 T = TypeVar("T")
 expect.set_options(timeout=SECONDS)  # a busy machine is no failure
 
@@ -50,7 +53,18 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    """A visitor's first view; no console error and no request to the outside is tolerated."""
+    """A link to an untrained network, so that tests do not depend on what was trained last."""
+    yield from visit(browser, f"{url}?{urlencode({'network': UNTRAINED})}")
+
+
+@pytest.fixture
+def default_page(browser: Browser, url: str) -> Iterator[Page]:
+    """What a new visitor sees."""
+    yield from visit(browser, url)
+
+
+def visit(browser: Browser, url: str) -> Iterator[Page]:
+    """A page, analysed; no console error and no request to the outside is tolerated."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(SECONDS)
     errors: list[str] = []
@@ -66,7 +80,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
         "request",
         lambda request: (
             None
-            if request.url.startswith((url, "data:", "blob:"))
+            if request.url.startswith((url.partition("?")[0], "data:", "blob:"))
             else outside.append(request.url)
         ),
     )
