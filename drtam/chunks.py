@@ -46,7 +46,7 @@ def averages(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tenso
             else:
                 pooled.append(weights @ part if dim == 1 else part @ weights.t())
         return torch.cat(pooled, dim)
-    weights = _weights(lengths, count, x.dtype, x.device).expand(x.shape[0], -1, -1)
+    weights = mean_matrix(lengths, count, x.dtype, x.device).expand(x.shape[0], -1, -1)
     return torch.bmm(weights, x) if dim == 1 else torch.bmm(x, weights.transpose(1, 2))
 
 
@@ -72,10 +72,10 @@ def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
 
 @lru_cache(maxsize=1024)
 @torch.inference_mode(False)
-def _weights(
+def mean_matrix(
     lengths: tuple[int, ...], count: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """The matrix whose product with the axes is the mean of each chunk."""
+    """(len(lengths) * count, sum(lengths)): times the axes it is the mean of each chunk."""
     rows = torch.zeros(count * len(lengths), sum(lengths), dtype=torch.float64, device="cpu")
     for k, (start, size) in enumerate(_chunks(lengths, count)):
         rows[k, start : start + size] = 1 / size

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from drtam.base import Factory
 from drtam.checks import check_range
-from drtam.chunks import averages, maxima
+from drtam.chunks import averages, maxima, mean_matrix
 from drtam.descriptors import Descriptors
 from drtam.factors import Factors
+from drtam.recorded import recorded
 from drtam.strip_conv import StripConv
 
 
@@ -92,13 +93,8 @@ class RankOneAttention(nn.Module):
         """Descriptors (B, C, H), (B, C, W), (B, H, W) to factors (B, C), (B, H), (B, W)."""
         hw = descriptors.hw
         lengths = hw.shape[1], hw.shape[2]
-        strips = torch.cat(
-            (descriptors.ch.transpose(1, 2), descriptors.cw.transpose(1, 2)), dim=1
-        )  # (B, H + W, C)
-        average = torch.unflatten(averages(strips, 1, lengths, self.s), 1, (2, self.s))
-        largest = torch.unflatten(maxima(strips, 1, lengths, self.s), 1, (2, self.s))
-        pooled = torch.stack((average, largest), dim=2).flatten(1, 3)  # Eqn 3, 4: (B, 4S, C)
-        s_c = self.channel(pooled)  # Eqn 5: (B, 1, C)
+        strips = _side_by_side(descriptors)
+        s_c = self._mixed(strips, lengths)  # (B, 1, C)
         c = torch.sigmoid(self.mlp(self.channel_norm(s_c)[:, 0]))  # Eqn 6: (B, C)
 
         maximum_count = self.n if self.max_pools else 1
@@ -115,6 +111,29 @@ class RankOneAttention(nn.Module):
         w = torch.sigmoid(self.column_norm(s_w))[:, 0]  # (B, W)
         return Factors(c=c, h=h, w=w)
 
+    def channel_strips(self, descriptors: Descriptors) -> Tensor:
+        """P_c, (B, 4S, C): what ``channel`` mixes (Eqn 3, 4)."""
+        lengths = descriptors.hw.shape[1], descriptors.hw.shape[2]
+        return self._channel_strips(_side_by_side(descriptors), lengths)
+
+    def _channel_strips(self, strips: Tensor, lengths: tuple[int, int]) -> Tensor:
+        pools = (averages(strips, 1, lengths, self.s), maxima(strips, 1, lengths, self.s))
+        kinds = [torch.unflatten(pooled, 1, (2, self.s)) for pooled in pools]
+        return torch.stack(kinds, dim=2).flatten(1, 3)
+
+    def _mixed(self, strips: Tensor, lengths: tuple[int, int]) -> Tensor:
+        """X_ch and X_cw, (B, H + W, C), pooled along H and W and mixed: S_c (B, 1, C), Eqn 3-5."""
+        if recorded(strips):
+            s_c: Tensor = self.channel(self._channel_strips(strips, lengths))
+            return s_c
+        # The means and their weights are one linear map of the strips.
+        of_average, of_largest = self.channel.weight.view(2, 2, self.s).unbind(1)
+        means = mean_matrix(lengths, self.s, of_average.dtype, strips.device)
+        along = torch.mm(of_average.reshape(1, -1), means).expand(len(strips), -1, -1)
+        of_largest = of_largest.reshape(1, 1, -1).expand(len(strips), -1, -1)
+        largest = maxima(strips, 1, lengths, self.s)
+        return torch.baddbmm(torch.bmm(along, strips), of_largest, largest)
+
     def _pooled(self, hw: Tensor) -> list[Tensor]:
         """X_hw (B, K, L), cut along K: (B, S, L), or with the maxima twice that."""
         lengths = (hw.shape[1],)
@@ -122,3 +141,8 @@ class RankOneAttention(nn.Module):
         if self.max_pools:
             pooled.append(maxima(hw, 1, lengths, self.s))
         return pooled
+
+
+def _side_by_side(descriptors: Descriptors) -> Tensor:
+    """X_ch and X_cw as (B, H + W, C)."""
+    return torch.cat((descriptors.ch.transpose(1, 2), descriptors.cw.transpose(1, 2)), dim=1)

@@ -119,6 +119,7 @@ def _rtam(module: RankOneAttention, descriptors: Descriptors) -> RTAMSteps:
     layers = [(name, layer) for name, layer in module.named_modules() if name]
     handles = [layer.register_forward_hook(_writer(name, seen)) for name, layer in layers]
     factors: Factors = module(descriptors)
+    module.channel(module.channel_strips(descriptors))  # which forward does in one with the means
     for handle in handles:  # the MLP belongs to the other pass too
         handle.remove()
 
