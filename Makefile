@@ -27,8 +27,8 @@ audit: $(VENV)/dev
 	$(BIN)/pip-audit -r requirements.txt
 
 screenshots: $(VENV)/dev browser
-	$(BIN)/python -m pytest tests/test_accessibility.py
-	cp screenshots/light-overview.png assets/screenshots/overview.png
+	$(BIN)/python -m pytest tests/test_accessibility.py tests/test_page.py
+	cp screenshots/default.png assets/screenshots/overview.png
 
 # The browser tests drive Debian's Chromium.
 browser:
