@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 from torchvision.transforms import v2
+from tqdm import tqdm
 
 from drtam.explain.recording import evaluating
 from experiments.photos import Photos
@@ -72,7 +73,14 @@ def measure(
     top5 = MulticlassAccuracy(classes, average="micro", top_k=min(5, classes), **here).to(device)
     calibration = MulticlassCalibrationError(classes, n_bins=15, **here).to(device)
     with evaluating(model):
-        for _, images, labels in batches(photos, size, mean, std, device):
+        parts = tqdm(
+            batches(photos, size, mean, std, device),
+            total=-(-len(photos.labels) // BATCH),
+            desc=f"accuracy at {size} pixels",
+            leave=False,
+            disable=None,  # but in a terminal
+        )
+        for _, images, labels in parts:
             with torch.autocast(device.type, torch.bfloat16):
                 logits = model(images.contiguous(memory_format=torch.channels_last)).float()
             probabilities = logits.softmax(1)

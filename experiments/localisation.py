@@ -24,7 +24,9 @@ class Score:
     """How well the maps of one kind find the object, in percent.
 
     Attributes:
-        pointing: photos whose largest value lies inside the box (Zhang et al., IJCV 2018).
+        pointing: photos where the centre of the map's largest cell lies inside the box (Zhang et
+            al., IJCV 2018). The largest pixel of an enlarged map would be in the photo's corner
+            wherever the largest cell is in a corner.
         energy: share of the map inside the box, its smallest value taken as 0 (Wang et al.,
             CVPR workshops 2020); the mean over the photos.
     """
@@ -99,7 +101,11 @@ def score(maps: Tensor, inside: Tensor) -> Tensor:
     flat, box = large.flatten(1), inside.flatten(1)
     flat = flat - flat.amin(1, keepdim=True)
     constant = flat.amax(1) <= 1e-6 * maps.float().abs().amax((1, 2))
-    pointing = box.gather(1, flat.argmax(1, keepdim=True))[:, 0] & ~constant
+    height, width = maps.shape[1:]
+    largest = maps.flatten(1).argmax(1)
+    row = ((largest // width + 0.5) * side / height).long()
+    column = ((largest % width + 0.5) * side / width).long()
+    pointing = inside[torch.arange(len(maps)), row, column] & ~constant
     energy = (flat * box).sum(1) / flat.sum(1)
     return torch.stack((pointing.float(), torch.where(constant, box.float().mean(1), energy)))
 

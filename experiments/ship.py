@@ -53,7 +53,7 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
         "",
         f"Right for {best.top1:.1f} % of {report.photos} validation photos (among its first five "
         f"answers for {best.top5:.1f} %), at the analysis resolution of {report.size} x "
-        f"{report.size} pixels, which is best for the networks shipped together.",
+        f"{report.size} pixels, the best of those measured.",
         "",
         *_resolutions(item),
         "",

@@ -49,6 +49,13 @@ def test_a_constant_map_points_nowhere_and_is_spread_evenly():
         assert energy.item() == pytest.approx(16 / 64)
 
 
+def test_a_coarse_map_points_at_the_centre_of_its_largest_cell():
+    maps = torch.zeros(2, 3, 3)
+    maps[:, 0, 2] = 1  # its centre is at (10.7, 53.3) of 64 pixels
+    inside = box_masks(torch.tensor([[50.0, 8.0, 56.0, 12.0], [60.0, 0.0, 64.0, 4.0]]), 64)
+    assert score(maps, inside)[0].tolist() == [1.0, 0.0]
+
+
 def test_scores_are_those_of_a_loop_over_pixels():
     maps = torch.rand(6, 8, 8)
     boxes = torch.tensor([[0, 0, 8, 3], [2, 2, 5, 8], [7, 7, 8, 8]] * 2).float()

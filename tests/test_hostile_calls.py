@@ -57,7 +57,10 @@ def wrong(name: str, hint: Any) -> list[Any]:
     """Values that no argument of that name and type may have."""
     if name in PHOTOS:
         return PHOTO
-    return next(found for kind, found in WRONG.items() if hint in (kind, kind | None))
+    if hint in WRONG:
+        return WRONG[hint]
+    values = next(found for kind, found in WRONG.items() if hint == kind | None)
+    return [value for value in values if value is not None]
 
 
 def arguments(function: Callable[..., Any], **changed: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from gradio.media import get_image
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Locator, Page, expect
-from visitor import open_tab, shoot, violations
+from visitor import UNTRAINED, open_tab, shoot, violations
 
 from drtam.explain import Ablation, MapRegion, Off, ablate, layer_effects, load_photo, prepare
 from models import build_model
@@ -114,7 +114,7 @@ def client(url: str) -> Client:
 
 
 def ask(client: Client, **arguments: Any) -> Any:
-    given = {"photo": handle_file(LION), "size": 96, **arguments}
+    given = {"photo": handle_file(LION), "network": UNTRAINED, "size": 96, **arguments}
     return client.predict(**given, api_name="/what_if")
 
 
