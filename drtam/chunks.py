@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from drtam.recorded import recorded
 
@@ -51,10 +53,14 @@ def averages(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tenso
 
 
 def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
-    """The maximum of ``x`` over each of ``count`` chunks of its axis ``dim``, likewise."""
-    if count == len(lengths) == 1:
-        return x.amax(dim, keepdim=True)
+    """The maximum of ``x`` over each of ``count`` chunks of its axis ``dim``, likewise.
+
+    Indices that share a maximum share its gradient equally, as in ``amax``.
+    """
+    whole = count == len(lengths) == 1
     if recorded(x):
+        if whole:
+            return x.amax(dim, keepdim=True)
         pooled = []
         for part in torch.split(x, list(lengths), dim):
             outside = ~membership(part, dim, count)  # (count, length)
@@ -63,11 +69,40 @@ def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
             pooled.append(strips.amax(dim + 1))
         return torch.cat(pooled, dim)
     if x.numel() > SMALL and not x.is_cuda:
-        chunks = [x.narrow(dim, *chunk).amax(dim) for chunk in _chunks(lengths, count)]
-        return torch.stack(chunks, dim)
+        pool = _Maxima.apply if x.requires_grad and torch.is_grad_enabled() else _maxima
+        return pool(x, dim, _chunks(lengths, count))  # type: ignore[no-any-return]
+    if whole:
+        return x.amax(dim, keepdim=True)
     members = _members(lengths, count, x.device)
     gathered = x.index_select(dim, members)
     return torch.unflatten(gathered, dim, (count * len(lengths), -1)).amax(dim + 1)
+
+
+def _maxima(x: Tensor, dim: int, chunks: list[tuple[int, int]]) -> Tensor:
+    return torch.stack([x.narrow(dim, *chunk).amax(dim) for chunk in chunks], dim)
+
+
+class _Maxima(Function):
+    """The maxima of chunks, whose gradients meet in one tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dim: int, chunks: list[tuple[int, int]]) -> Tensor:
+        largest = _maxima(x, dim, chunks)
+        ctx.save_for_backward(x, largest)
+        ctx.dim, ctx.chunks = dim, chunks
+        return largest
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        x, largest = (saved.detach() for saved in ctx.saved_tensors)
+        total = torch.zeros_like(x)
+        for k, chunk in enumerate(ctx.chunks):
+            part = x.narrow(ctx.dim, *chunk)
+            hits = torch.empty_like(part)  # 1 at a maximum, in x's type: bool would be converted
+            torch.eq(part, largest.narrow(ctx.dim, k, 1), out=hits)
+            share = grad.narrow(ctx.dim, k, 1) / hits.sum(ctx.dim, keepdim=True)
+            total.narrow(ctx.dim, *chunk).addcmul_(hits, share)
+        return total, None, None
 
 
 @lru_cache(maxsize=1024)

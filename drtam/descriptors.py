@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from drtam.factors import Factors
-from drtam.passes import means
+from drtam.passes import means, recalibrate
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,25 @@ class Descriptors:
     cw: Tensor
     hw: Tensor
 
+    _strips: Tensor | None = field(default=None, init=False, repr=False, compare=False)
+
     @classmethod
     def of(cls, x: Tensor) -> Descriptors:
         """The descriptors of a feature (B, C, H, W)."""
-        return cls(*means(x))
+        return cls._of_strips(*means(x))
+
+    @classmethod
+    def _of_strips(cls, strips: Tensor, hw: Tensor) -> Descriptors:
+        ch, cw = torch.split(strips.transpose(1, 2), [hw.shape[1], hw.shape[2]], dim=2)
+        made = cls(ch, cw, hw)
+        object.__setattr__(made, "_strips", strips)
+        return made
+
+    def strips(self) -> Tensor:
+        """X_ch and X_cw, one behind the other: (B, H + W, C)."""
+        if self._strips is not None:
+            return self._strips
+        return torch.cat((self.ch.transpose(1, 2), self.cw.transpose(1, 2)), dim=1)
 
     def residual(self, factors: Factors) -> Descriptors:
         """Descriptors of X (1 - A_I), without X: the residual descriptors extraction module.
@@ -36,14 +51,11 @@ class Descriptors:
         Each equation leaves out the factor of the axis that was averaged away, so the result
         is exact when that factor is all ones and an approximation otherwise.
         """
-        c, h, w = factors.c[:, None], factors.h[:, :, None], factors.w[:, :, None]
-        ch, cw, hw = (
-            self.ch.transpose(1, 2),
-            self.cw.transpose(1, 2),
-            self.hw,
-        )  # the order in memory
-        return Descriptors(
-            ch=torch.addcmul(ch, ch, h * c, value=-1).transpose(1, 2),  # Eqn 12
-            cw=torch.addcmul(cw, cw, w * c, value=-1).transpose(1, 2),  # Eqn 13
-            hw=torch.addcmul(hw, hw, factors.spatial(), value=-1),  # Eqn 14
+        strips, over_c = self.strips(), factors.spatial()
+        along = torch.cat((factors.h, factors.w), dim=1)[:, None, :, None]
+        feature = strips.transpose(1, 2)[..., None]  # (B, C, H + W, 1)
+        covered = recalibrate(feature, factors.c[:, None], along)[..., 0].transpose(1, 2)
+        return Descriptors._of_strips(
+            strips - covered,  # Eqn 12, 13
+            torch.addcmul(self.hw, self.hw, over_c, value=-1),  # Eqn 14
         )

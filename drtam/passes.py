@@ -14,16 +14,17 @@ from torch.autograd import Function
 
 from drtam.recorded import recorded
 
-Means = tuple[Tensor, Tensor, Tensor]
 
+def means(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The means of X (B, C, H, W) over W and H, one behind the other, and over C.
 
-def means(x: Tensor) -> Means:
-    """The means of X (B, C, H, W) over W, H and C: (B, C, H), (B, C, W) and (B, H, W)."""
+    Returns:
+        (B, H + W, C) and (B, H, W).
+    """
     if recorded(x):
-        return x.mean(3), x.mean(2), x.mean(1)
+        return _behind(x.mean(3).transpose(1, 2), x.mean(2).transpose(1, 2)), x.mean(1)
     pool = _Means.apply if x.requires_grad and torch.is_grad_enabled() else _means
-    over_w, over_h, over_c = pool(x)
-    return over_w.transpose(1, 2), over_h.transpose(1, 2), over_c
+    return pool(x)  # type: ignore[no-any-return]
 
 
 def strip_means(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,17 +86,19 @@ def _is_channels_last(x: Tensor) -> bool:
     return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _means(x: Tensor) -> Means:
-    """(B, H, C), (B, W, C) and (B, H, W), each contiguous."""
+def _means(x: Tensor) -> tuple[Tensor, Tensor]:
     if not _is_channels_last(x):
-        over_w, over_h = x.mean(3).transpose(1, 2), x.mean(2).transpose(1, 2)
-        return over_w.contiguous(), over_h.contiguous(), x.mean(1)
+        return _behind(x.mean(3).transpose(1, 2), x.mean(2).transpose(1, 2)), x.mean(1)
     batch, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1)
     over_w = _average(rows.reshape(batch * height, width, channels)).view(batch, height, channels)
     over_h = _average(rows.reshape(batch, height, width * channels)).view(batch, width, channels)
     over_c = _average(rows.reshape(1, batch * height * width, channels).transpose(1, 2))
-    return over_w, over_h, over_c.view(batch, height, width)
+    return _behind(over_w, over_h), over_c.view(batch, height, width)
+
+
+def _behind(over_w: Tensor, over_h: Tensor) -> Tensor:
+    return torch.cat((over_w, over_h), dim=1)
 
 
 def _average(x: Tensor) -> Tensor:
@@ -108,17 +111,18 @@ def _average(x: Tensor) -> Tensor:
 
 
 class _Means(Function):
-    """The three means; their gradients meet in one tensor."""
+    """The means; their gradients meet in one tensor."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Means:
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         ctx.shape, ctx.channels_last = x.shape, _is_channels_last(x)
         return _means(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         _, channels, height, width = ctx.shape
-        over_w, over_h, over_c = grads
+        strips, over_c = grads
+        over_w, over_h = torch.split(strips, [height, width], dim=1)
         over_w, over_h, over_c = over_w / width, over_h / height, over_c / channels
         if ctx.channels_last:
             total: Tensor = over_w[:, :, None] + over_h[:, None]  # (B, H, W, C)

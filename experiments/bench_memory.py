@@ -1,64 +1,91 @@
-"""What a training step keeps between its passes, and how the memory of ``analyze`` grows."""
+"""The peak of memory: of a training step, and of ``analyze`` as its image grows."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
+import re
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from drtam.explain.memory import bytes_per_pixel, kept_bytes
+from drtam.explain import analyze
+from drtam.explain.memory import bytes_per_pixel
 from experiments.benchmarks import Table
 from experiments.timing import Ratio
-from experiments.workloads import compared, feature, loss, network
+from experiments.workloads import NAMES, feature, named, network, step
 
+T = TypeVar("T")
 SIDES = (224, 448, 896)
-PEAK = r"""
-import json, re, sys
-from pathlib import Path
-from drtam.explain import analyze
-from experiments.workloads import feature, network
-model = network(sys.argv[1], sys.argv[2]).eval().requires_grad_(False)
-peaks, status = [], Path("/proc/self/status")
-Path("/proc/self/clear_refs").write_text("5")  # the largest resident set so far is forgotten
-for side in [64, *map(int, sys.argv[3:])]:
-    analyze(model, feature(1, 3, side, "float32").cpu())
-    peaks.append(1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]))
-print(json.dumps(peaks))
-"""
+SMALL = 64  # side of what runs first, so that what the libraries set up once does not count
+STATUS = Path("/proc/self/status")
 
 
 def bench_memory(options: argparse.Namespace) -> Table:
-    """Bytes that a training step keeps for its backward pass, over the plain network's.
+    """What a training step takes at most, over the plain network's step.
 
-    Weights do not count, and what two operations keep counts once.
+    Weights do not count, their gradients do.
     """
-    x = feature(options.batch, 3, options.size, options.dtype)
-    kept = {}
-    for name, model in compared(options.backbone).items():
-        model.train().to(x.device).to(memory_format=torch.channels_last)
-        kept[name] = kept_bytes(model, lambda model=model: loss(model, x))  # type: ignore[misc]
-    least = kept.pop("none")
-    rows = {name: Ratio(*[count / least] * 3) for name, count in kept.items()}
+    given = options.backbone, options.batch, options.size, options.dtype
+    peaks = {name: _alone(step_peak, name, *given) for name in NAMES}
+    least = peaks.pop("none")
+    rows = {name: Ratio(*[peak / least] * 3) for name, peak in peaks.items()}
     size = f"{options.dtype}, batch {options.batch}, {options.size} px"
-    title = f"{options.backbone}, kept for the backward pass, {size}"
+    title = f"{options.backbone}, the largest memory of a training step, {size}"
     return Table(title, "the plain network's bytes", rows, growth(options.backbone))
 
 
 def growth(backbone: str) -> list[str]:
-    """What ``analyze`` took at most in a process of its own, beside what it expects to take."""
-    command = [sys.executable, "-c", PEAK, backbone, "drtam", *map(str, SIDES)]
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    first, *peaks = json.loads(found.splitlines()[-1])
+    """What ``analyze`` took at most, beside what it expects to take."""
+    first, *peaks = _alone(analyze_peaks, backbone, (SMALL, *SIDES))
     measured = [
-        f"{(peak - first) / (side**2 - 64**2):.0f} at {side} px"
+        f"{(peak - first) / (side**2 - SMALL**2):.0f} at {side} px"
         for side, peak in zip(SIDES, peaks, strict=True)
     ]
     model = network(backbone, "drtam").eval().requires_grad_(False)
-    expected = bytes_per_pixel(model, feature(1, 3, 64, "float32").cpu())
+    expected = bytes_per_pixel(model, feature(1, 3, SMALL, "float32").cpu())
     return [
         f"`analyze` takes {', '.join(measured)} bytes for each pixel more, measured as the "
         f"largest resident set of a process on the CPU; it expects {expected:.0f}."
     ]
+
+
+def step_peak(name: str, backbone: str, batch: int, size: int, dtype: str) -> int:
+    """Bytes that a training step of one of ``NAMES`` takes at most beyond what is there."""
+    x = feature(batch, 3, size, dtype)
+    model = named(backbone, name).train().to(x.device).to(memory_format=torch.channels_last)
+    step(model, x[:2, :, :SMALL, :SMALL])()
+    before = torch.cuda.memory_allocated() if x.is_cuda else _resident("VmRSS")
+    return _peak(step(model, x), x.device) - before
+
+
+def analyze_peaks(backbone: str, sides: tuple[int, ...]) -> list[int]:
+    """Bytes of a process on the CPU that analyses an image of each size, at most."""
+    model = network(backbone, "drtam").eval().requires_grad_(False)
+    images = [feature(1, 3, side, "float32").cpu() for side in sides]
+    return [_peak(lambda x=x: analyze(model, x), x.device) for x in images]  # type: ignore[misc]
+
+
+def _alone(measure: Callable[..., T], *given: object) -> T:
+    """In a process of its own, whose memory nothing else has used."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, *given).result()
+
+
+def _peak(work: Callable[[], object], device: torch.device) -> int:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return torch.cuda.max_memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5")  # the largest resident set so far is forgotten
+    work()
+    return _resident("VmHWM")
+
+
+def _resident(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+)", STATUS.read_text())
+    assert found is not None
+    return 1024 * int(found[1])

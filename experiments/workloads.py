@@ -12,6 +12,7 @@ from models import ATTENTIONS, build_model
 
 PAPER_R = {"drtam": 32, "cbam": 16, "ca": 32}  # what Table 4 found best for ResNet-50
 USUAL = ", as usually written"  # see ``transcriptions``
+NAMES = ("none", *ATTENTIONS, *(f"{kind}{USUAL}" for kind in ATTENTIONS))
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -22,9 +23,14 @@ def network(backbone: str, attention: str | None) -> nn.Module:
 
 def compared(backbone: str) -> dict[str, nn.Module]:
     """The plain network as "none", with each attention, and with each as usually written."""
-    models = {"none": network(backbone, None)}
-    models |= {kind: network(backbone, kind) for kind in ATTENTIONS}
-    return models | {f"{k}{USUAL}": transcribe(network(backbone, k)) for k in ATTENTIONS}
+    return {name: named(backbone, name) for name in NAMES}
+
+
+def named(backbone: str, name: str) -> nn.Module:
+    """One of ``compared``."""
+    kind = name.removesuffix(USUAL)
+    model = network(backbone, None if kind == "none" else kind)
+    return model if kind == name else transcribe(model)
 
 
 def feature(batch: int, channels: int, side: int, dtype: str) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torchvision.models import MobileNetV2, ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from models.recompute import attend_normed
+
 MakeAttention = Callable[[int], nn.Module]
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -38,8 +40,7 @@ class AttendedBasicBlock(_Attended):
         """(B, C, H, W) to the block's output."""
         shortcut = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        out = self.attention(out) + shortcut
+        out = attend_normed(self.attention, self.bn2, self.conv2(out)) + shortcut
         return self.relu(out)  # type: ignore[no-any-return]
 
 
@@ -54,8 +55,7 @@ class AttendedBottleneck(_Attended):
         shortcut = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        out = self.attention(out) + shortcut
+        out = attend_normed(self.attention, self.bn3, self.conv3(out)) + shortcut
         return self.relu(out)  # type: ignore[no-any-return]
 
 

@@ -75,3 +75,35 @@ def test_axes_behind_each_other_are_cut_by_themselves(pool, reduce, dim, lengths
         [reduce(part, dim) for axis in axes for part in axis.chunk(3, dim)], dim
     )
     torch.testing.assert_close(pool(x, dim, lengths, 3), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("lengths", [(30,), (9, 21), (2, 28)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_maxima_share_their_gradient_as_amax_does(dtype, dim, lengths, count):
+    """Of tensors large enough to have a backward pass of their own, full of ties."""
+    x = torch.randint(-3, 3, (80, 30, 30)).to(dtype).requires_grad_()
+    found = maxima(x, dim, lengths, count)
+    parts = [
+        part.narrow(dim, *chunk)
+        for part in x.split(lengths, dim)
+        for chunk in bounds(part.shape[dim], count)
+    ]
+    expected = torch.stack([part.amax(dim) for part in parts], dim)
+    weights = torch.randn_like(found)
+    gradients = [torch.autograd.grad(y, x, weights)[0] for y in (found, expected)]
+    assert torch.equal(found, expected)
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_gradient_of_large_maxima_has_a_gradient():
+    x = torch.randperm(90_000, dtype=torch.float64).view(100, 30, 30).requires_grad_()
+
+    def twice(pool):
+        (gradient,) = torch.autograd.grad(pool(x).square().sum(), x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), x)[0]
+
+    assert torch.equal(
+        twice(lambda x: maxima(x, 1, (30,), 1)), twice(lambda x: x.amax(1, keepdim=True))
+    )

@@ -55,5 +55,5 @@ def test_memory_grows_with_the_pixels_as_expected(capsys):
     *measured, expected = map(int, re.findall(r"(\d+)(?: at \d+ px|\.\n)", printed))
     assert len(measured) == 3
     assert measured[-1] == pytest.approx(expected, rel=0.4)
-    kept = dict(re.findall(r"\| ([^|]+) \| (\d+\.\d\d) ", printed))
-    assert 1 < float(kept["drtam"]) < float(kept["drtam, as usually written"])
+    peaks = dict(re.findall(r"\| ([^|]+) \| (\d+\.\d\d) ", printed))
+    assert 1 < float(peaks["drtam"]) < float(peaks["drtam, as usually written"])
