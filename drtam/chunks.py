@@ -70,7 +70,7 @@ def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
         return torch.cat(pooled, dim)
     if x.numel() > SMALL and not x.is_cuda:
         pool = _Maxima.apply if x.requires_grad and torch.is_grad_enabled() else _maxima
-        return pool(x, dim, _chunks(lengths, count))  # type: ignore[no-any-return]
+        return pool(x, dim, _chunks(lengths, count))
     if whole:
         return x.amax(dim, keepdim=True)
     members = _members(lengths, count, x.device)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,8 +26,6 @@ class Descriptors:
     cw: Tensor
     hw: Tensor
 
-    _strips: Tensor | None = field(default=None, init=False, repr=False, compare=False)
-
     @classmethod
     def of(cls, x: Tensor) -> Descriptors:
         """The descriptors of a feature (B, C, H, W)."""
@@ -36,13 +35,12 @@ class Descriptors:
     def _of_strips(cls, strips: Tensor, hw: Tensor) -> Descriptors:
         ch, cw = torch.split(strips.transpose(1, 2), [hw.shape[1], hw.shape[2]], dim=2)
         made = cls(ch, cw, hw)
-        object.__setattr__(made, "_strips", strips)
+        object.__setattr__(made, "strips", strips)
         return made
 
+    @cached_property
     def strips(self) -> Tensor:
         """X_ch and X_cw, one behind the other: (B, H + W, C)."""
-        if self._strips is not None:
-            return self._strips
         return torch.cat((self.ch.transpose(1, 2), self.cw.transpose(1, 2)), dim=1)
 
     def residual(self, factors: Factors) -> Descriptors:
@@ -51,7 +49,7 @@ class Descriptors:
         Each equation leaves out the factor of the axis that was averaged away, so the result
         is exact when that factor is all ones and an approximation otherwise.
         """
-        strips, over_c = self.strips(), factors.spatial()
+        strips, over_c = self.strips, factors.spatial()
         along = torch.cat((factors.h, factors.w), dim=1)[:, None, :, None]
         feature = strips.transpose(1, 2)[..., None]  # (B, C, H + W, 1)
         covered = recalibrate(feature, factors.c[:, None], along)[..., 0].transpose(1, 2)

@@ -1,7 +1,7 @@
 """What touches a whole feature X: the pooling of its descriptors and its product with A.
 
 Everything between the two is small. Both work in the order in which X lies in memory, and
-keep for the backward pass nothing of X's size but X itself.
+keep for the backward pass nothing of X's size but X itself, or what X was made of.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from drtam.origin import Origin, again, origin
 from drtam.recorded import recorded
 
 
@@ -24,7 +25,7 @@ def means(x: Tensor) -> tuple[Tensor, Tensor]:
     if recorded(x):
         return _behind(x.mean(3).transpose(1, 2), x.mean(2).transpose(1, 2)), x.mean(1)
     pool = _Means.apply if x.requires_grad and torch.is_grad_enabled() else _means
-    return pool(x)  # type: ignore[no-any-return]
+    return pool(x)
 
 
 def strip_means(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +62,7 @@ def recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
         return x * expand(channel, spatial)
     channel, spatial = channel.to(x.dtype), spatial.to(x.dtype)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, channel, spatial)):
-        return _Recalibrate.apply(x, channel, spatial)  # type: ignore[no-any-return]
+        return _Recalibrate.apply(x, channel, spatial, origin(x))  # type: ignore[no-any-return]
     return _recalibrate(x, channel, spatial)
 
 
@@ -150,16 +151,21 @@ def _map(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
 
 
 class _Recalibrate(Function):
-    """X times the map; keeps X and the rank-1 tensors, and builds the map again."""
+    """X times the map; keeps X or its origin and the rank-1 tensors, and builds the map again."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
-        ctx.save_for_backward(x, channel, spatial)
+    def forward(
+        ctx: Any, x: Tensor, channel: Tensor, spatial: Tensor, made: Origin | None
+    ) -> Tensor:
+        kept = (x,) if made is None else (made.x, made.weight, made.bias)
+        ctx.save_for_backward(channel, spatial, *kept)
+        ctx.eps = None if made is None else made.eps
         return _recalibrate(x, channel, spatial)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        x, channel, spatial = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+        channel, spatial, *kept = ctx.saved_tensors
+        x = kept[0] if ctx.eps is None else again(kept[0], kept[1], kept[2], ctx.eps)
         share = grad * x  # what the map receives
         if _is_channels_last(x):
             share = share.permute(0, 2, 3, 1).flatten(1, 2)  # (B, HW, C)
@@ -170,4 +176,4 @@ class _Recalibrate(Function):
             to_channel = torch.bmm(spatial.flatten(2), share.transpose(1, 2))
             to_spatial = torch.bmm(channel, share)
         to_x = _map(x, channel, spatial).mul_(grad) if ctx.needs_input_grad[0] else None
-        return to_x, to_channel, to_spatial.view_as(spatial)
+        return to_x, to_channel, to_spatial.view_as(spatial), None

@@ -93,7 +93,7 @@ class RankOneAttention(nn.Module):
         """Descriptors (B, C, H), (B, C, W), (B, H, W) to factors (B, C), (B, H), (B, W)."""
         hw = descriptors.hw
         lengths = hw.shape[1], hw.shape[2]
-        strips = descriptors.strips()
+        strips = descriptors.strips
         s_c = self._mixed(strips, lengths)  # (B, 1, C)
         c = torch.sigmoid(self.mlp(self.channel_norm(s_c)[:, 0]))  # Eqn 6: (B, C)
 
@@ -114,7 +114,7 @@ class RankOneAttention(nn.Module):
     def channel_strips(self, descriptors: Descriptors) -> Tensor:
         """P_c, (B, 4S, C): what ``channel`` mixes (Eqn 3, 4)."""
         lengths = descriptors.hw.shape[1], descriptors.hw.shape[2]
-        return self._channel_strips(descriptors.strips(), lengths)
+        return self._channel_strips(descriptors.strips, lengths)
 
     def _channel_strips(self, strips: Tensor, lengths: tuple[int, int]) -> Tensor:
         pools = (averages(strips, 1, lengths, self.s), maxima(strips, 1, lengths, self.s))

@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("network", bench_network, "inference over the plain backbone"),
         ("train", bench_train, "a training step over the plain backbone's"),
-        ("memory", bench_memory, "what a training step keeps, over the plain backbone"),
+        ("memory", bench_memory, "the largest memory of a training step, over the plain backbone"),
         ("module", bench_module, "a module alone over the memory's limit"),
         ("growth", bench_growth, "inference over the plain backbone as inputs and settings grow"),
         ("analyze", bench_analyze, "analyze() over plain forward passes"),

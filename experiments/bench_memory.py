@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import re
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from drtam.explain import analyze
 from drtam.explain.memory import bytes_per_pixel
@@ -18,7 +17,6 @@ from experiments.benchmarks import Table
 from experiments.timing import Ratio
 from experiments.workloads import NAMES, feature, named, network, step
 
-T = TypeVar("T")
 SIDES = (224, 448, 896)
 SMALL = 64  # side of what runs first, so that what the libraries set up once does not count
 STATUS = Path("/proc/self/status")
@@ -29,8 +27,8 @@ def bench_memory(options: argparse.Namespace) -> Table:
 
     Weights do not count, their gradients do.
     """
-    given = options.backbone, options.batch, options.size, options.dtype
-    peaks = {name: _alone(step_peak, name, *given) for name in NAMES}
+    x = feature(options.batch, 3, options.size, options.dtype)
+    peaks = {name: step_peak(named(options.backbone, name), x) for name in NAMES}
     least = peaks.pop("none")
     rows = {name: Ratio(*[peak / least] * 3) for name, peak in peaks.items()}
     size = f"{options.dtype}, batch {options.batch}, {options.size} px"
@@ -40,49 +38,38 @@ def bench_memory(options: argparse.Namespace) -> Table:
 
 def growth(backbone: str) -> list[str]:
     """What ``analyze`` took at most, beside what it expects to take."""
-    first, *peaks = _alone(analyze_peaks, backbone, (SMALL, *SIDES))
-    measured = [
-        f"{(peak - first) / (side**2 - SMALL**2):.0f} at {side} px"
-        for side, peak in zip(SIDES, peaks, strict=True)
-    ]
     model = network(backbone, "drtam").eval().requires_grad_(False)
-    expected = bytes_per_pixel(model, feature(1, 3, SMALL, "float32").cpu())
+    images = {side: feature(1, 3, side, "float32").cpu() for side in (SMALL, *SIDES)}
+    analyze(model, images[SMALL])
+    peaks = {side: _peak(lambda x=x: analyze(model, x), x.device) for side, x in images.items()}  # type: ignore[misc]
+    measured = [
+        f"{(peaks[side] - peaks[SMALL]) / (side**2 - SMALL**2):.0f} at {side} px" for side in SIDES
+    ]
+    expected = bytes_per_pixel(model, images[SMALL])
     return [
         f"`analyze` takes {', '.join(measured)} bytes for each pixel more, measured as the "
         f"largest resident set of a process on the CPU; it expects {expected:.0f}."
     ]
 
 
-def step_peak(name: str, backbone: str, batch: int, size: int, dtype: str) -> int:
-    """Bytes that a training step of one of ``NAMES`` takes at most beyond what is there."""
-    x = feature(batch, 3, size, dtype)
-    model = named(backbone, name).train().to(x.device).to(memory_format=torch.channels_last)
+def step_peak(model: nn.Module, x: Tensor) -> int:
+    """Bytes that a training step takes at most beyond what is there."""
+    model = model.train().to(x.device).to(memory_format=torch.channels_last)
     step(model, x[:2, :, :SMALL, :SMALL])()
-    before = torch.cuda.memory_allocated() if x.is_cuda else _resident("VmRSS")
-    return _peak(step(model, x), x.device) - before
-
-
-def analyze_peaks(backbone: str, sides: tuple[int, ...]) -> list[int]:
-    """Bytes of a process on the CPU that analyses an image of each size, at most."""
-    model = network(backbone, "drtam").eval().requires_grad_(False)
-    images = [feature(1, 3, side, "float32").cpu() for side in sides]
-    return [_peak(lambda x=x: analyze(model, x), x.device) for x in images]  # type: ignore[misc]
-
-
-def _alone(measure: Callable[..., T], *given: object) -> T:
-    """In a process of its own, whose memory nothing else has used."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure, *given).result()
+    return _peak(step(model, x), x.device)
 
 
 def _peak(work: Callable[[], object], device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
         work()
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_allocated() - before
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed does not count as there
+    before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the largest resident set so far is forgotten
     work()
-    return _resident("VmHWM")
+    return _resident("VmHWM") - before
 
 
 def _resident(name: str) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import MobileNetV2, ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from models.recompute import attend_normed
+from drtam.origin import normed
 
 MakeAttention = Callable[[int], nn.Module]
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -40,7 +40,7 @@ class AttendedBasicBlock(_Attended):
         """(B, C, H, W) to the block's output."""
         shortcut = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
-        out = attend_normed(self.attention, self.bn2, self.conv2(out)) + shortcut
+        out = self.attention(normed(self.bn2, self.conv2(out))) + shortcut
         return self.relu(out)  # type: ignore[no-any-return]
 
 
@@ -55,7 +55,7 @@ class AttendedBottleneck(_Attended):
         shortcut = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
-        out = attend_normed(self.attention, self.bn3, self.conv3(out)) + shortcut
+        out = self.attention(normed(self.bn3, self.conv3(out))) + shortcut
         return self.relu(out)  # type: ignore[no-any-return]
 
 

@@ -50,10 +50,11 @@ def test_networks_whose_need_cannot_be_told_are_not_refused(monkeypatch):
 
 
 def test_memory_grows_with_the_pixels_as_expected(capsys):
-    bench.main(["memory", "--backbone", "resnet18", "--size", "32", "--batch", "2"])
+    bench.main(["memory", "--backbone", "resnet18", "--size", "64", "--batch", "32"])
     printed = capsys.readouterr().out
     *measured, expected = map(int, re.findall(r"(\d+)(?: at \d+ px|\.\n)", printed))
     assert len(measured) == 3
     assert measured[-1] == pytest.approx(expected, rel=0.4)
     peaks = dict(re.findall(r"\| ([^|]+) \| (\d+\.\d\d) ", printed))
+    assert len(peaks) == 6
     assert 1 < float(peaks["drtam"]) < float(peaks["drtam, as usually written"])

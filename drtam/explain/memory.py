@@ -80,7 +80,7 @@ def kept_bytes(model: nn.Module, forward: Callable[[], object]) -> int:
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output that held itself would never be freed
 
     with (
         torch.inference_mode(False),
