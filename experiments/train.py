@@ -53,7 +53,7 @@ from experiments.training import Job, Training
 from experiments.voc import open_voc
 from experiments.weights import freeze, start_from, zero_residuals
 from models import ATTENTIONS, BACKBONES, build_model
-from models.build import MAX_CLASSES
+from models.build import IMPLEMENTATIONS, MAX_CLASSES
 from models.checkpoints import CheckpointError, describe, load_checkpoint, save_checkpoint
 
 SETTINGS = {  # titles of the help, and whose fields stand there
@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument("--n", type=int, default=1)
     network.add_argument("--r", type=int, default=32)
     network.add_argument("--placement", choices=["block", "stage"], default="block")
+    network.add_argument("--implementation", choices=IMPLEMENTATIONS, default="paper")
     network.add_argument("--backbone-weights", help="file, or a name such as IMAGENET1K_V2")
     run = found.add_argument_group("run")
     run.add_argument("--seed", type=int, default=0)
@@ -190,6 +191,7 @@ def _network(options: argparse.Namespace, recipe: AnyRecipe, classes: int) -> nn
         n=options.n,
         r=options.r,
         placement=options.placement,
+        implementation=options.implementation,
         num_classes=classes,
         seed=options.seed,
     )

@@ -125,6 +125,13 @@ def test_a_training_learns_and_says_what_it_is(data, tmp_path, capsys):
     assert list((tmp_path / "log").iterdir())
 
 
+def test_the_authors_implementation_is_trained_where_asked_for(data, tmp_path):
+    main(options(data, tmp_path, "--implementation", "authors", epochs=1))
+    checkpoint = load_checkpoint(tmp_path / "model.safetensors")
+    assert checkpoint.description.spec.implementation == "authors"
+    assert "layer1.0.attention.initial.channel_norm.weight" in checkpoint.model.state_dict()
+
+
 def test_a_teacher_and_weights_to_start_from(data, whole, tmp_path):
     model = str(whole / "model.safetensors")
     main(options(data, tmp_path, "--distill-from", model, "--backbone-weights", model, epochs=1))
