@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import ctypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from experiments.workloads import NAMES, feature, named, network, step
 
 SIDES = (224, 448, 896)
 SMALL = 64  # side of what runs first, so that what the libraries set up once does not count
+M_MMAP_THRESHOLD = -3  # of <malloc.h>
 STATUS = Path("/proc/self/status")
 
 
@@ -28,7 +30,8 @@ def bench_memory(options: argparse.Namespace) -> Table:
     Weights do not count, their gradients do.
     """
     x = feature(options.batch, 3, options.size, options.dtype)
-    peaks = {name: step_peak(named(options.backbone, name), x) for name in NAMES}
+    with freed_at_once():
+        peaks = {name: step_peak(named(options.backbone, name), x) for name in NAMES}
     least = peaks.pop("none")
     rows = {name: Ratio(*[peak / least] * 3) for name, peak in peaks.items()}
     size = f"{options.dtype}, batch {options.batch}, {options.size} px"
@@ -50,6 +53,17 @@ def growth(backbone: str) -> list[str]:
         f"`analyze` takes {', '.join(measured)} bytes for each pixel more, measured as the "
         f"largest resident set of a process on the CPU; it expects {expected:.0f}."
     ]
+
+
+@contextmanager
+def freed_at_once() -> Iterator[None]:
+    """A tensor's memory goes back as soon as it is freed; glibc else keeps some, by chance."""
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_THRESHOLD, 2**16)
+    try:
+        yield
+    finally:
+        libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # where glibc's own adjustment ends
 
 
 def step_peak(model: nn.Module, x: Tensor) -> int:
