@@ -7,7 +7,7 @@ Example:
 
 Writes assets/checkpoints/NAME.safetensors and NAME.md for each training, and
 experiments/RESULTS.md. Their analysis resolution is the one of the evaluation's latency and maps.
-Trainings given with --also are reported and not shipped.
+Trainings given with --also are reported and not shipped; those reported before stay.
 """
 
 from __future__ import annotations
@@ -132,7 +132,17 @@ def ship(runs: Sequence[Path], report: Report, also: Sequence[Path], root: Path 
     for run in (*runs, *also):
         about = describe(run / "model.safetensors")
         results += [f"### {run.name}\n", "\n".join(_training(about, run))]
-    (root / "experiments" / "RESULTS.md").write_text("\n".join(results))
+    page = root / "experiments" / "RESULTS.md"
+    results += _reported_before(page, {run.name for run in (*runs, *also)})
+    page.write_text("\n".join(results))
+
+
+def _reported_before(page: Path, again: set[str]) -> list[str]:
+    """The sections of the trainings that are already in the results and are not reported again."""
+    if not page.exists():
+        return []
+    sections = page.read_text().partition("## Trainings\n")[2].split("### ")[1:]
+    return [f"### {part.rstrip()}\n" for part in sections if part.split("\n")[0] not in again]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

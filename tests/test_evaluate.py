@@ -201,6 +201,8 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(tiny, t
     results = (tmp_path / "experiments" / "RESULTS.md").read_text()
     assert "### theirs" in results
     assert f"first {runs[1]}" in results
+    ship(runs[:1], report, [], tmp_path)  # the other's folder may be gone
+    assert (tmp_path / "experiments" / "RESULTS.md").read_text().rstrip() == results.rstrip()
     with pytest.raises(ValueError, match="nowhere must be evaluated, but only ours, theirs were"):
         ship([tmp_path / "nowhere"], report, [], tmp_path)
 

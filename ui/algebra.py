@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from typing import Any
 
 import gradio as gr
@@ -34,11 +34,17 @@ LATEX: list[dict[str, str | bool]] = [
     {"left": "$", "right": "$", "display": False},
 ]
 
-SEND_CLICKED_NODE = """
+# A click, Previous and Next set the list, and its change draws: however fast somebody clicks, the
+# last one counts.
+KEEP_CLICKED_NODE = """
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-node]');
-  if (button) trigger('click', {node: button.dataset.node});
+  if (!button) return;
+  button.closest('#algebra-diagram').dataset.clicked = button.dataset.node;
+  trigger('click');
 });"""
+
+CLICKED_NODE = "() => document.querySelector('#algebra-diagram').dataset.clicked"
 
 MARK_SELECTED_NODE = """
 node => {
@@ -63,7 +69,7 @@ def build(session: Session) -> None:
     """The tab and its events."""
     with gr.Tab("How it works") as tab:
         gr.Markdown(EXPLANATION)
-        diagram = gr.HTML(js_on_load=SEND_CLICKED_NODE, elem_id="algebra-diagram")
+        diagram = gr.HTML(js_on_load=KEEP_CLICKED_NODE, elem_id="algebra-diagram")
         with gr.Row(elem_id="algebra-walk"):
             previous = gr.Button("◀ Previous", size="sm", min_width=90)
             node = gr.Dropdown(
@@ -77,17 +83,19 @@ def build(session: Session) -> None:
             following = gr.Button("Next ▶", size="sm", min_width=90, elem_id="algebra-next")
         text = gr.Markdown(latex_delimiters=LATEX, elem_id="algebra-text")
         figure = gr.Plot(show_label=False, elem_id="algebra-figure")
-    session.on_show(tab, draw, [diagram, text, figure], controls=[node])
-    how: dict[str, Any] = {
-        "outputs": [node, text, figure],
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-    diagram.click(pick, session.inputs, **how)
-    for button, way in ((previous, -1), (following, 1)):
-        button.click(walk(way), [*session.inputs, node], **how)
+    session.on_show(tab, draw, [diagram, text, figure], reads=[node])
+    diagram.click(None, None, node, js=CLICKED_NODE)
+    previous.click(None, node, node, js=walk(-1))
+    following.click(None, node, node, js=walk(1))
     node.change(None, node, js=MARK_SELECTED_NODE)
+    node.change(
+        draw_node,
+        [*session.inputs, node],
+        [text, figure],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
 
 
 def draw(
@@ -101,34 +109,22 @@ def draw(
     return diagram_html(scene, node), *_node(scene, name, node)
 
 
-def pick(
-    photo: Photo, network: str, size: int, target: int, layer: str | None, event: gr.EventData
-) -> tuple[str, str, Any]:
-    """The node that was clicked."""
-    node = getattr(event, "node", None)
-    if node not in list(NODES):
-        raise gr.Error("There is no such step: click one in the figure.", print_exception=False)
-    return _chosen(node, photo, network, size, target, layer)
-
-
-def walk(way: int) -> Callable[..., tuple[str, str, Any]]:
-    """The node before or after the current one; the last is followed by the first."""
-
-    def step(
-        photo: Photo, network: str, size: int, target: int, layer: str | None, node: str
-    ) -> tuple[str, str, Any]:
-        keys = list(NODES)
-        key = keys[(keys.index(node) + way) % len(keys)]
-        return _chosen(key, photo, network, size, target, layer)
-
-    return step
-
-
-def _chosen(key: str, *choices: Any) -> tuple[str, str, Any]:
-    found = scene_of(*choices)
+def draw_node(
+    photo: Photo, network: str, size: int, target: int, layer: str | None, node: str
+) -> tuple[str, Any]:
+    """The chosen node alone: the figures of the paper are already there."""
+    if photo is None:
+        return "", gr.skip()
+    found = scene_of(photo, network, size, target, layer)
     if isinstance(found, str):
-        return key, "", gr.Plot(value=None, visible=False)
-    return key, *_node(*found, key)
+        return "", gr.Plot(value=None, visible=False)
+    return _node(*found, node)
+
+
+def walk(way: int) -> str:
+    """To the node before (-1) or after (1) the chosen one, in JavaScript; in a circle."""
+    keys = json.dumps(list(NODES))
+    return f"node => {keys}.at(({keys}.indexOf(node) + {way}) % {len(NODES)})"
 
 
 def _node(scene: Scene, layer: str, key: str) -> tuple[str, go.Figure]:
