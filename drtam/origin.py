@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
 
 from drtam.recorded import recorded
 
@@ -32,14 +33,16 @@ class Origin:
 def normed(norm: nn.Module, x: Tensor) -> Tensor:
     """``norm(x)``; where this is a batch norm that is being trained, with its ``origin``.
 
-    DRTAM then keeps nothing of X's size: what it keeps is what the norm keeps anyway.
+    DRTAM then keeps nothing of X's size: what it keeps is what the norm keeps anyway. Second
+    derivatives are those by ``x`` and by the weights, not by the feature between the two.
     """
     feature: Tensor = norm(x)
     if (
-        type(norm) is nn.BatchNorm2d
+        not recorded(x)
+        and type(norm) is nn.BatchNorm2d
         and norm.training
-        and not (norm._forward_hooks or norm._forward_pre_hooks)
-        and not recorded(x)
+        and "forward" not in norm.__dict__
+        and not (norm._forward_hooks or norm._forward_pre_hooks or _has_any_global_hook())
         and feature.requires_grad
         and x.requires_grad
     ):

@@ -22,9 +22,8 @@ def means(x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (B, H + W, C) and (B, H, W).
     """
-    if recorded(x):
-        return _behind(x.mean(3).transpose(1, 2), x.mean(2).transpose(1, 2)), x.mean(1)
-    pool = _Means.apply if x.requires_grad and torch.is_grad_enabled() else _means
+    trained = x.requires_grad and torch.is_grad_enabled() and not recorded(x)
+    pool = _Means.apply if trained else _means
     return pool(x)
 
 
@@ -88,18 +87,14 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _means(x: Tensor) -> tuple[Tensor, Tensor]:
-    if not _is_channels_last(x):
-        return _behind(x.mean(3).transpose(1, 2), x.mean(2).transpose(1, 2)), x.mean(1)
+    if recorded(x) or not _is_channels_last(x):
+        return torch.cat([x.mean(i).transpose(1, 2) for i in (3, 2)], dim=1), x.mean(1)
     batch, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1)
     over_w = _average(rows.reshape(batch * height, width, channels)).view(batch, height, channels)
     over_h = _average(rows.reshape(batch, height, width * channels)).view(batch, width, channels)
     over_c = _average(rows.reshape(1, batch * height * width, channels).transpose(1, 2))
-    return _behind(over_w, over_h), over_c.view(batch, height, width)
-
-
-def _behind(over_w: Tensor, over_h: Tensor) -> Tensor:
-    return torch.cat((over_w, over_h), dim=1)
+    return torch.cat((over_w, over_h), dim=1), over_c.view(batch, height, width)
 
 
 def _average(x: Tensor) -> Tensor:

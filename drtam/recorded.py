@@ -11,12 +11,12 @@ def recorded(x: Tensor) -> bool:
 
     Then the modules follow the equations in operations that hold for every size, and leave
     it to a compiler to fuse them. Otherwise they use constants of this size. A tensor without
-    data counts as recorded, and so does one inside a transform of ``torch.func``.
+    data counts as recorded, and so does everything inside a transform of ``torch.func``.
     """
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or type(x) not in (Tensor, torch.nn.Parameter)
         or x.is_meta
-        or torch._C._functorch.is_functorch_wrapped_tensor(x)
+        or torch._C._are_functorch_transforms_active()
     )

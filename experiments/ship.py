@@ -30,8 +30,7 @@ education, by ImageNet's terms of access; none is part of this repository. Wheth
 from them carry those terms is not settled: treat them as for research and education."""
 LIMITS = """- It knows 200 classes and names one of them for any photo. Look at the score before
   the maps: a map of a wrong answer explains a wrong answer.
-- It learned from photos of 64 x 64 pixels. What only shows in finer detail it has never seen, and
-  above its analysis resolution it gets worse, as the table says.
+- It learned from photos of 64 x 64 pixels. What only shows in finer detail it has never seen.
 - All accuracies are of one training with one seed. Differences between networks that are smaller
   than the spread between seeds, which was not measured, mean nothing.
 - It was trained to be looked at, not to be relied upon: no use in decisions about people.

@@ -183,6 +183,16 @@ def test_transforms_of_functions_agree_with_autograd(kind):
 
 
 @every_kind
+def test_gradients_by_the_weights_alone_agree_with_autograd(kind):
+    module, x = made(kind), torch.randn(3, 24, 7, 6)
+    weights = dict(module.named_parameters())
+    call = torch.func.functional_call
+    found = torch.func.grad(lambda weights: call(module, weights, x).square().mean())(weights)
+    expected = torch.autograd.grad(module(x).square().mean(), list(weights.values()))
+    torch.testing.assert_close(list(found.values()), list(expected))
+
+
+@every_kind
 def test_training_updates_every_parameter(kind):
     module = made(kind).train()
     module(torch.randn(4, 24, 7, 6)).square().sum().backward()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.modules import module
 
 from drtam import DRTAM
 from drtam.explain.memory import kept_bytes
@@ -82,17 +83,22 @@ def test_whoever_changes_the_feature_gets_the_usual_way():
     assert origin(normed(norm, x).relu_()) is None
     assert origin(normed(norm, x.detach())) is None
     assert origin(normed(copy.deepcopy(norm).eval(), x)) is None
+    with module.register_module_forward_hook(lambda _module, _inputs, output: output + 1):
+        assert origin(normed(norm, x)) is None
     norm.register_forward_hook(lambda _module, _inputs, output: output + 1)
     assert origin(normed(norm, x)) is None
+    wrapped = made(8)[0]
+    wrapped.forward = lambda x: nn.BatchNorm2d.forward(wrapped, x) + 1
+    assert origin(normed(wrapped, x)) is None
     with torch.no_grad():
         assert origin(normed(made(8)[0], x)) is None
 
 
-@pytest.mark.parametrize(("backbone", "most"), [("resnet18", 1.15), ("resnet50", 1.15)])
-def test_a_training_step_keeps_little_more_than_the_plain_networks(backbone, most):
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_a_training_step_keeps_little_more_than_the_plain_networks(backbone):
     x = torch.randn(2, 3, 224, 224)
     plain, ours = (
         kept_bytes(model, lambda model=model: model(x))
         for model in (build_model(backbone, kind, seed=0).train() for kind in (None, "drtam"))
     )
-    assert 1 < ours / plain < most
+    assert 1 < ours / plain < 1.15

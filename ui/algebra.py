@@ -34,8 +34,8 @@ LATEX: list[dict[str, str | bool]] = [
     {"left": "$", "right": "$", "display": False},
 ]
 
-# A click, Previous and Next set the list, and its change draws: however fast somebody clicks, the
-# last one counts.
+# A click, Previous and Next set the list. Its change draws, and so does one of the diagram: of
+# clicks that are faster than the answers the last one counts.
 KEEP_CLICKED_NODE = """
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-node]');
@@ -59,10 +59,12 @@ node => {
     if (chosen && box.clientWidth)
       box.scrollLeft = button.offsetLeft - (box.clientWidth - button.offsetWidth) / 2;
   });
-  setTimeout(() => document.querySelector('#algebra-text')?.scrollIntoView(
-    {block: 'nearest',
-     behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'}), 300);
 }"""
+
+SHOW_TEXT = """
+() => setTimeout(() => document.querySelector('#algebra-text')?.scrollIntoView(
+  {block: 'nearest',
+   behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'}), 300)"""
 
 
 def build(session: Session) -> None:
@@ -83,36 +85,35 @@ def build(session: Session) -> None:
             following = gr.Button("Next ▶", size="sm", min_width=90, elem_id="algebra-next")
         text = gr.Markdown(latex_delimiters=LATEX, elem_id="algebra-text")
         figure = gr.Plot(show_label=False, elem_id="algebra-figure")
-    session.on_show(tab, draw, [diagram, text, figure], reads=[node])
+    session.on_show(tab, draw, [diagram], reads=[node])
     diagram.click(None, None, node, js=CLICKED_NODE)
     previous.click(None, node, node, js=walk(-1))
     following.click(None, node, node, js=walk(1))
-    node.change(None, node, js=MARK_SELECTED_NODE)
-    node.change(
+    node.change(None, js=SHOW_TEXT)
+    new = [node.change, diagram.change]
+    gr.on(new, None, node, js=MARK_SELECTED_NODE)
+    gr.on(
+        new,
         draw_node,
         [*session.inputs, node],
         [text, figure],
         queue=False,
         show_progress="hidden",
+        trigger_mode="always_last",
         api_visibility="private",
     )
 
 
-def draw(
-    photo: Photo, network: str, size: int, target: int, layer: str | None, node: str
-) -> tuple[str, str, Any]:
-    """Both figures of the paper, and the chosen node; a sentence where there is no DRTAM."""
+def draw(photo: Photo, network: str, size: int, target: int, layer: str | None, node: str) -> str:
+    """Both figures of the paper; a sentence where there is no DRTAM."""
     found = scene_of(photo, network, size, target, layer)
-    if isinstance(found, str):
-        return found, "", gr.Plot(value=None, visible=False)
-    scene, name = found
-    return diagram_html(scene, node), *_node(scene, name, node)
+    return found if isinstance(found, str) else diagram_html(found[0], node)
 
 
 def draw_node(
     photo: Photo, network: str, size: int, target: int, layer: str | None, node: str
 ) -> tuple[str, Any]:
-    """The chosen node alone: the figures of the paper are already there."""
+    """The text and the figure of the chosen node."""
     if photo is None:
         return "", gr.skip()
     found = scene_of(photo, network, size, target, layer)
