@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +15,12 @@ from test_published import checkpoint, plain
 
 from models import build_model, hub
 from models.checkpoints import save_checkpoint
-from ui import checkpoints, inputs, networks
+from ui import checkpoints, compare, inputs, networks
+from ui.compute import Photo, explain
+from ui.inputs import EXAMPLES, example
+from ui.layer import OWN
 from ui.networks import Embedded, Opened, Untrained, catalogue, load, rivals
+from ui.session import MOST_PROBABLE
 
 CLASSES = ("lion", "tower")
 
@@ -72,6 +77,19 @@ def test_a_trained_network_is_compared_with_those_trained_for_its_classes(shelf)
         "ca": Embedded(shelf / "a.safetensors"),
         "cbam": Untrained("resnet18", "cbam", r=16),
     }
+
+
+@pytest.mark.usefixtures("shelf")
+def test_compare_says_what_each_trained_network_takes_the_photo_for():
+    photo = Photo.open(example(next(iter(EXAMPLES.values()))))
+    choices = (photo, next(iter(catalogue())), 64, MOST_PROBABLE, None)
+    about, *_ = compare.draw(*choices, scale=OWN)
+    ours, cbam, ca = about.splitlines()[1:]
+    assert re.fullmatch(r"- DRTAM.*, trained \(b\), says (lion|tower) \(\d+\.\d%\)", ours)
+    assert re.fullmatch(r"- CA.*, trained \(a\), says (lion|tower) \(\d+\.\d%\)", ca)
+    assert cbam.endswith("untrained, seed 0")
+    own = explain(photo, catalogue()[choices[1]], 64, None).analysis.probabilities[0]
+    assert f"{CLASSES[own.argmax()]} ({own.max():.1%})" in ours
 
 
 @pytest.mark.usefixtures("shelf")

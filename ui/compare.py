@@ -13,6 +13,7 @@ from ui.session import Session, source_of, view_of
 from ui.tiles import Tile, tiles_html
 from viz.correlation import correlation_figure
 from viz.overlay import value_range
+from viz.text import plain
 
 
 def build(session: Session) -> None:
@@ -90,7 +91,7 @@ def draw(
         subtitle = f"{title}: {explained}"
         cams.append(Tile(subtitle, cam, f"Grad-CAM of {name}", view.note, cam_limits))
     lines = [f"Layer **{name}** of"]
-    lines += [f"- {view.label}" for view, _ in found.values()]
+    lines += [f"- {view.label}{_answer(view)}" for view, _ in found.values()]
     names, table = correlations(found)
     notes = {view.note for view, _ in found.values() if view.note}
     title = f"Rank correlation (Spearman) of the maps at {name}"
@@ -100,3 +101,11 @@ def draw(
         tiles_html(pixels, cams),
         correlation_figure(names, table, " · ".join([*notes, title])),
     )
+
+
+def _answer(view: View) -> str:
+    """What a trained network takes the photo for: its maps are of that."""
+    if not view.trained:
+        return ""
+    best = view.analysis.probabilities[0].max(dim=0)
+    return f", says {plain(view.classes[int(best.indices)])} ({best.values:.1%})"
