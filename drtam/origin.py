@@ -42,7 +42,8 @@ def normed(norm: nn.Module, x: Tensor) -> Tensor:
         and type(norm) is nn.BatchNorm2d
         and norm.training
         and "forward" not in norm.__dict__
-        and not (norm._forward_hooks or norm._forward_pre_hooks or _has_any_global_hook())
+        and not (norm._forward_hooks or norm._forward_pre_hooks)
+        and not _has_any_global_hook()  # type: ignore[no-untyped-call]
         and feature.requires_grad
         and x.requires_grad
     ):
