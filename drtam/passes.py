@@ -65,13 +65,21 @@ def recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
     return _recalibrate(x, channel, spatial)
 
 
-def expand(channel: Tensor, spatial: Tensor) -> Tensor:
-    """The sum over k of channel (B, K, C) times spatial (B, K, H, W): (B, C, H, W)."""
-    channel, spatial = channel[..., None, None], spatial[:, :, None]  # (B, K, C, H, W)
+def expand(channel: Tensor, spatial: Tensor, *, channels_last: bool = False) -> Tensor:
+    """The sum over k of channel (B, K, C) times spatial (B, K, H, W): (B, C, H, W).
+
+    Args:
+        channel: of the rank-1 tensors.
+        spatial: likewise.
+        channels_last: how the result lies in memory.
+    """
+    channel, spatial = channel[:, :, None, None], spatial[..., None]  # (B, K, H, W, C)
+    if not channels_last:
+        channel, spatial = channel.movedim(4, 2), spatial.movedim(4, 2)  # (B, K, C, H, W)
     total = channel[:, 0] * spatial[:, 0]
     for k in range(1, channel.shape[1]):
         total.addcmul_(channel[:, k], spatial[:, k])
-    return total
+    return total.permute(0, 3, 1, 2) if channels_last else total
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -124,10 +132,13 @@ def _recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
 
 
 def _map(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
-    """The map in X's memory order: a product of matrices writes it once."""
+    """The map in X's memory order; whichever way is faster for such an X."""
+    channels_last = _is_channels_last(x)
+    if (x.dtype == torch.float32 and not x.is_cuda) or x.dtype == torch.float64:
+        return expand(channel, spatial, channels_last=channels_last)
     flat = spatial.flatten(2)  # (B, K, HW)
     with torch.autocast(x.device.type, enabled=False):
-        if _is_channels_last(x):
+        if channels_last:
             product = torch.bmm(flat.transpose(1, 2), channel).transpose(1, 2)
         else:
             product = torch.bmm(channel.transpose(1, 2), flat)

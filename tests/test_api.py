@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def test_paper(client):
 
 def test_side_by_side(client, ask, lion_analysis):
     labels = client.predict(api_name="/networks")
-    cbam = next(label for label in labels if label.startswith("CBAM"))
+    cbam = next(label for label in labels if re.match("CBAM.*untrained", label))
     found = ask("side_by_side", other_photo="a lion", layer="layer3.4", other_network=cbam)
     other = expected(attention="cbam", r=16)
     maps = [a.layers["layer3.4"].trace.spatial()[0] for a in (lion_analysis, other)]

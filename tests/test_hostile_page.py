@@ -130,7 +130,7 @@ def test_a_state_cannot_be_sent(stranger):
 
 
 @pytest.mark.parametrize("event", [{}, {"layer": ["x"]}, {"node": ["x"]}, {"row": {}}, [1], "x"])
-@pytest.mark.parametrize("name", ["follow", "pick", "open_row"])
+@pytest.mark.parametrize("name", ["follow", "open_row"])
 def test_a_click_on_what_is_not_there_gets_a_sentence(stranger, name, event):
     good, output = stranger.send(name, event=event)
     assert not good

@@ -99,7 +99,7 @@ def test_a_region_is_painted_by_pointer_and_by_keyboard(page):
 def test_another_attention_offers_what_it_has(page):
     open_tab(page, "What if")
     page.locator("#network input").click()
-    page.get_by_role("option", name="CBAM").click()
+    page.get_by_role("option", name="CBAM-ResNet-50 (r=16), untrained").click()
     expect(page.locator("#what-if-changes")).to_contain_text("channel gate")
     expect(page.locator("#what-if-changes input")).to_have_count(2)
     page.get_by_label("channel gate → its mean").check()
