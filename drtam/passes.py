@@ -65,21 +65,13 @@ def recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
     return _recalibrate(x, channel, spatial)
 
 
-def expand(channel: Tensor, spatial: Tensor, *, channels_last: bool = False) -> Tensor:
-    """The sum over k of channel (B, K, C) times spatial (B, K, H, W): (B, C, H, W).
-
-    Args:
-        channel: of the rank-1 tensors.
-        spatial: likewise.
-        channels_last: how the result lies in memory.
-    """
-    channel, spatial = channel[:, :, None, None], spatial[..., None]  # (B, K, H, W, C)
-    if not channels_last:
-        channel, spatial = channel.movedim(4, 2), spatial.movedim(4, 2)  # (B, K, C, H, W)
+def expand(channel: Tensor, spatial: Tensor) -> Tensor:
+    """The sum over k of channel (B, K, C) times spatial (B, K, H, W): (B, C, H, W)."""
+    channel, spatial = channel[..., None, None], spatial[:, :, None]  # (B, K, C, H, W)
     total = channel[:, 0] * spatial[:, 0]
     for k in range(1, channel.shape[1]):
         total.addcmul_(channel[:, k], spatial[:, k])
-    return total.permute(0, 3, 1, 2) if channels_last else total
+    return total
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -128,21 +120,28 @@ class _Means(Function):
 
 
 def _recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
-    return _map(x, channel, spatial).mul_(x)
+    """Without a gradient; a tensor of its own, which whoever comes next may overwrite."""
+    channels_last = _is_channels_last(x)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    output = torch.empty_like(x, memory_format=layout)
+    there = output.permute(0, 2, 3, 1).flatten(1, 2) if channels_last else output.flatten(2)
+    torch.bmm(*_as_matrices(channel, spatial, channels_last), out=there)
+    return output.mul_(x)
 
 
 def _map(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
-    """The map in X's memory order; whichever way is faster for such an X."""
+    """The map in X's memory order."""
     channels_last = _is_channels_last(x)
-    if (x.dtype == torch.float32 and not x.is_cuda) or x.dtype == torch.float64:
-        return expand(channel, spatial, channels_last=channels_last)
-    flat = spatial.flatten(2)  # (B, K, HW)
     with torch.autocast(x.device.type, enabled=False):
-        if channels_last:
-            product = torch.bmm(flat.transpose(1, 2), channel).transpose(1, 2)
-        else:
-            product = torch.bmm(channel.transpose(1, 2), flat)
+        product = torch.bmm(*_as_matrices(channel, spatial, channels_last))
+    product = product.transpose(1, 2) if channels_last else product
     return torch.unflatten(product, 2, x.shape[2:])  # (B, C, H, W)
+
+
+def _as_matrices(channel: Tensor, spatial: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
+    """Whose product is the map, the channels last or first: it is then written only once."""
+    flat = spatial.flatten(2)  # (B, K, HW)
+    return (flat.transpose(1, 2), channel) if channels_last else (channel.transpose(1, 2), flat)
 
 
 class _Recalibrate(Function):

@@ -10,8 +10,6 @@ from test_oracle import alive, feature, seeds
 from torch import Tensor
 
 from drtam import CBAM, DRTAM, CoordinateAttention, Descriptors, DRTAMTrace, Factors
-from drtam.factors import combined_terms
-from drtam.passes import expand
 
 SHAPE = (6, 5, 7)
 
@@ -73,14 +71,6 @@ def test_the_combined_map_holds_more_than_either():
     attention = trace.attention()
     assert (attention >= trace.initial.map()).all()
     assert (attention >= trace.complement.map()).all()
-
-
-def test_the_combined_map_is_laid_out_as_asked_for():
-    terms = combined_terms(traced()[1].initial, traced()[1].complement)
-    usual, last = expand(*terms), expand(*terms, channels_last=True)
-    assert usual.is_contiguous()
-    assert last.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(usual, last)
 
 
 @settings(deadline=None, derandomize=True)

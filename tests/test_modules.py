@@ -183,6 +183,20 @@ def test_transforms_of_functions_agree_with_autograd(kind):
 
 
 @every_kind
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_what_comes_next_may_overwrite_the_output(kind, layout, dtype):
+    module, found = made(kind).to(dtype), []
+    for inplace in (True, False):
+        x = torch.randn(2, 24, 7, 6, generator=torch.Generator().manual_seed(0))
+        x = x.to(dtype).contiguous(memory_format=layout).requires_grad_()
+        output = torch.relu_(module(x)) if inplace else torch.relu(module(x))
+        assert output.is_contiguous(memory_format=layout)
+        found.append((output, *torch.autograd.grad(output.sum(), x)))
+    assert all(torch.equal(ours, expected) for ours, expected in zip(*found, strict=True))
+
+
+@every_kind
 def test_gradients_by_the_weights_alone_agree_with_autograd(kind):
     module, x = made(kind), torch.randn(3, 24, 7, 6)
     weights = dict(module.named_parameters())
