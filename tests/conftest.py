@@ -10,9 +10,11 @@ import pytest
 import torch
 from gradio.media import get_image
 from PIL import Image
+from small_networks import ABOUT, trained
 from visitor import browser, default_page, page, url
 
 from drtam.explain import load_photo, prepare
+from models.checkpoints import save_checkpoint
 
 __all__ = ["browser", "default_page", "page", "url"]  # fixtures
 
@@ -63,3 +65,19 @@ def tiny(tmp_path: Path) -> Path:
     rows = ["val_0.JPEG\tn2\t0\t32\t44\t63", "val_1.JPEG\tn1\t52\t55\t57\t59"]
     (root / "val" / "val_annotations.txt").write_text("\n".join(rows) + "\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A checkpoint of a small MobileNetV2."""
+    path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
+    save_checkpoint(trained("mobilenet_v2_050", s=2, n=3), path, **ABOUT)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def file(tmp_path: Path, saved: bytes) -> Path:
+    """The same in a file that a test may damage."""
+    path = tmp_path / "small.safetensors"
+    path.write_bytes(saved)
+    return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 
 import numpy as np
 import pytest
@@ -26,9 +25,7 @@ from drtam.explain.faithfulness import layer_maps
 from drtam.explain.faithfulness_curves import ranking
 from drtam.explain.faithfulness_imputation import impute
 from drtam.explain.faithfulness_stability import randomised, shuffled
-from experiments.faithfulness import interval, main
 from models import build_model
-from models.checkpoints import save_checkpoint
 
 NEIGHBOURS = {(i, j): 1 / 6 if 0 in (i, j) else 1 / 12 for i in (-1, 0, 1) for j in (-1, 0, 1)}
 del NEIGHBOURS[0, 0]
@@ -269,44 +266,3 @@ def test_what_cannot_be_judged_is_refused(change, says):
     arguments = {"model": network, "image": torch.rand(1, 3, 16, 16), "layer": "1", "target": 0}
     with pytest.raises(ValueError, match=says):
         faithfulness(**(arguments | change))
-
-
-def test_intervals_hold_the_mean_and_shrink_with_more_photos():
-    random = np.random.default_rng(0)
-    few, many = (interval(random.normal(3, 1, n)) for n in (20, 2000))
-    for found, n in ((few, 20), (many, 2000)):
-        assert found.low < found.mean < found.high
-        assert found.high - found.low == pytest.approx(2 * 1.96 / n**0.5, rel=0.3)
-    assert interval(np.array([np.nan, np.inf])) is None
-    assert interval(np.array([1.0, np.nan])).photos == 1
-    assert interval(np.zeros(5)).high == 0
-
-
-def test_the_command_reports_every_map_and_metric(tiny, tmp_path, capsys):
-    path = tmp_path / "drtam" / "model.safetensors"
-    path.parent.mkdir()
-    save_checkpoint(
-        build_model("resnet18", "drtam", num_classes=2, seed=0),
-        path,
-        classes=("lion", "tower"),
-        input_size=64,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-    )
-    out = tmp_path / "out"
-    data = ["--data", str(tiny), "--cache", str(tmp_path)]
-    main([str(path), *data, "--photos", "2", "--steps", "3", "--out", str(out)])
-    report = (out / "faithfulness.md").read_text()
-    assert report.strip() == capsys.readouterr().out.strip()
-    content = json.loads((out / "faithfulness.json").read_text())
-    assert content["photos"] == 2
-    assert "scipy" in content["machine"]
-    (found,) = content["results"]
-    assert (found["name"], found["layer"]) == ("drtam", "layer4.1")
-    own = ["combined", "initial", "complement", "gradcam"]
-    assert list(found["maps"]) == [*own, "random", "centre"]
-    area = found["maps"]["combined"]["deletion"]
-    assert 0 <= area["low"] <= area["mean"] <= area["high"] <= 1
-    assert f"| combined | {area['mean']:.4f} [" in report
-    with pytest.raises(ValueError, match="layer must be one of layer1"):
-        main([str(path), *data, "--layer", "layer9", "--steps", "3"])

@@ -10,8 +10,8 @@ import torch
 from gradio.media import get_image
 from PIL import Image
 from playwright.sync_api import Page, expect
-from test_checkpoints import Malicious
 from test_published import checkpoint
+from test_refused_checkpoints import Malicious
 from visitor import SECONDS, TABS, TRUTH, analysed, bars, film, open_tab, shoot, violations
 
 from models import build_model

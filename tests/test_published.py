@@ -19,7 +19,7 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
-from test_checkpoints import Malicious
+from test_refused_checkpoints import Malicious
 from torch import Tensor, nn
 
 from drtam.explain import analyze
