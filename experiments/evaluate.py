@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
@@ -33,8 +35,10 @@ from models.checkpoints import describe, load_checkpoint
 def markdown(report: Report) -> str:
     """The tables of a report."""
     lines = [
-        f"Machine: {report.machine}. {report.photos} photos; latency, maps and changes at "
-        f"{report.size} pixels; maps on {report.boxes} photos, drawn with seed 0.",
+        f"`{report.command}` on {report.machine}.",
+        "",
+        f"{report.photos} photos; latency, maps and changes at {report.size} pixels; maps on "
+        f"{report.boxes} photos, drawn with seed 0.",
         "",
         "| network | Param. | GFLOPs at 224 | latency / plain | pixels | top-1 | top-5 | "
         "calibration error |",
@@ -94,7 +98,7 @@ def _classifiers(options: argparse.Namespace, device: torch.device) -> str:
     }
     own = {checkpoint.description.input_size for checkpoint in checkpoints.values()}
     sizes = options.sizes or sorted(own)
-    report = evaluate(checkpoints, photos, sizes, device, options.boxes)
+    report = evaluate(checkpoints, photos, sizes, device, options.boxes, options.command)
     if options.out:
         report.write(options.out / "results.json")
     return markdown(report)
@@ -134,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder of results.json and results.md")
     options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options.command = f"python -m experiments.evaluate {shlex.join(given)}"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     plain = all(describe(path).spec.backbone in CLASSIFIERS for path in options.checkpoints)
     if options.out:

@@ -50,7 +50,8 @@ class Report:
     """What was measured of several checkpoints on the same photos.
 
     Attributes:
-        machine: that measured, with versions.
+        command: that measured.
+        machine: that it ran on, with versions.
         photos: how many.
         boxes: photos that the maps were made of.
         size: resolution of the latency, the maps and the ablations: the one where the mean of all
@@ -58,6 +59,7 @@ class Report:
         results: one for each checkpoint.
     """
 
+    command: str
     machine: str
     photos: int
     boxes: int
@@ -91,8 +93,9 @@ def evaluate(
     sizes: Sequence[int],
     device: torch.device,
     boxes: int,
+    command: str,
 ) -> Report:
-    """Measure networks by name; ``boxes`` photos are enough for their maps.
+    """Measure networks by name, for a command; ``boxes`` photos are enough for their maps.
 
     Raises:
         ValueError: a network knows other classes than the photos have.
@@ -120,7 +123,7 @@ def evaluate(
                 name, counted.params, counted.gflops, latency, accuracy[name], maps, changed
             )
         )
-    return Report(machine(), len(photos.labels), len(few.labels), best, results)
+    return Report(command, machine(), len(photos.labels), len(few.labels), best, results)
 
 
 def _accuracy(checkpoint: Checkpoint, photos: Photos, size: int, device: torch.device) -> Accuracy:

@@ -69,7 +69,7 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
     ]
     if item.ablations:
         lines += ["## What its parts are worth", "", *ablation_table(item, report.size), ""]
-    return "\n".join([*lines, f"Measured on {report.machine}."]) + "\n"
+    return "\n".join([*lines, f"Measured with `{report.command}` on {report.machine}."]) + "\n"
 
 
 def _resolutions(item: Evaluation) -> Iterator[str]:
