@@ -138,8 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder of results.json and results.md")
     options = parser.parse_args(arguments)
-    given = sys.argv[1:] if arguments is None else arguments
-    options.command = f"python -m experiments.evaluate {shlex.join(given)}"
+    words = sys.argv[1:] if arguments is None else arguments
+    options.command = f"python -m experiments.evaluate {shlex.join(words)}"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     plain = all(describe(path).spec.backbone in CLASSIFIERS for path in options.checkpoints)
     if options.out:
@@ -152,8 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         paths = [str(path) for path in options.checkpoints if describe(path).spec.attention]
         given = {k: getattr(options, k) for k in ("data", "cache", "photo_size", "out")}
         given["photos"] = options.faithfulness
-        words = [(f"--{k.replace('_', '-')}", str(v)) for k, v in given.items() if v is not None]
-        faithfulness.main([*paths, *chain.from_iterable(words)])
+        pairs = [(f"--{k.replace('_', '-')}", str(v)) for k, v in given.items() if v is not None]
+        faithfulness.main([*paths, *chain.from_iterable(pairs)])
 
 
 if __name__ == "__main__":
