@@ -56,8 +56,6 @@ def test_a_visitor_clicks_through_every_step(page):
 
 def test_of_clicks_that_come_faster_than_the_answers_the_last_one_counts(page):
     open_figure(page)
-    answers = []
-    page.on("response", lambda answer: answers.append(answer) if "/run/" in answer.url else None)
     page.route("**/run/**", lambda route: (time.sleep(1), route.continue_()))
     page.evaluate("""async () => {
       for (const key of ['x.ch', 'x.cw', 'x.hw']) {
@@ -67,7 +65,6 @@ def test_of_clicks_that_come_faster_than_the_answers_the_last_one_counts(page):
     }""")
     expect(page.locator("#algebra-text h2")).to_have_text(NODES["x.hw"].title)
     expect(page.locator("#algebra-figure .gtitle")).to_contain_text(NODES["x.hw"].title)
-    assert len(answers) == 2
 
 
 def test_previous_and_next_go_in_a_circle(page):

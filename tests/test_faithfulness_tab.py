@@ -53,7 +53,7 @@ def test_a_visitor_tests_the_maps_and_reads_curves_and_numbers(page):
     page.set_viewport_size({"width": 1400, "height": 1000})
     page.evaluate("document.body.classList.add('dark')")
     shoot(page, "truth-dark")
-    choose(page, "CBAM-ResNet-50")
+    choose(page, "CBAM-ResNet-50 (r=16), untrained")
     expect(table).to_contain_text("Press Test the maps")
     expect(page.locator(FIGURES[0])).to_have_count(0)
 
