@@ -34,26 +34,38 @@ from models.checkpoints import describe, load_checkpoint
 
 def markdown(report: Report) -> str:
     """The tables of a report."""
-    lines = [
-        f"`{report.command}` on {report.machine}.",
-        "",
+    return "\n".join([about(report), "", *overview(report.results), *details(report)]) + "\n"
+
+
+def about(report: Report) -> str:
+    """How it was measured."""
+    return (
+        f"`{report.command}` on {report.machine}.\n\n"
         f"{report.photos} photos; latency, maps and changes at {report.size} pixels; maps on "
-        f"{report.boxes} photos, drawn with seed 0.",
-        "",
+        f"{report.boxes} photos, drawn with seed 0."
+    )
+
+
+def overview(results: Sequence[Evaluation]) -> Iterator[str]:
+    """The lines of a table of networks side by side."""
+    yield (
         "| network | Param. | GFLOPs at 224 | latency / plain | pixels | top-1 | top-5 | "
-        "calibration error |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for item in report.results:
+        "calibration error |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    for item in results:
         counted = f"{item.params / 1e6:.2f} M | {item.gflops:.2f} | {item.latency:.2f}"
         for size, accuracy in item.accuracy.items():
-            lines.append(f"| {item.name} | {counted} | {size} | {_cells(accuracy)} |")
+            yield f"| {item.name} | {counted} | {size} | {_cells(accuracy)} |"
+
+
+def details(report: Report) -> Iterator[str]:
+    """The lines of the tables of each network's maps and changes."""
     for item in report.results:
         if item.maps:
-            lines += ["", *_map_table(item)]
+            yield from ("", *_map_table(item))
         if item.ablations:
-            lines += ["", *ablation_table(item, report.size)]
-    return "\n".join(lines) + "\n"
+            yield from ("", *ablation_table(item, report.size))
 
 
 def _cells(accuracy: Accuracy) -> str:

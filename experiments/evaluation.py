@@ -73,8 +73,12 @@ class Report:
     @classmethod
     def read(cls, path: Path) -> Report:
         """What ``write`` wrote."""
-        content = json.loads(path.read_text())
-        return cls(**{**content, "results": [_evaluation(one) for one in content["results"]]})
+        return cls.of(json.loads(path.read_text()))
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Report:
+        """From what JSON can hold of it."""
+        return cls(**{**values, "results": [_evaluation(one) for one in values["results"]]})
 
 
 def _evaluation(values: dict[str, Any]) -> Evaluation:

@@ -7,18 +7,21 @@ Example:
 
 Writes assets/checkpoints/NAME.safetensors and NAME.md for each training, and
 experiments/RESULTS.md. Their analysis resolution is the one of the evaluation's latency and maps.
-Trainings given with --also are reported and not shipped; those reported before stay.
+Trainings given with --also are reported and not shipped. What was reported before stays, the
+evaluations in experiments/results.json, unless it is evaluated or trained anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from experiments.evaluate import ablation_table, markdown
+from experiments.evaluate import ablation_table, details, overview
+from experiments.evaluate import about as how_measured
 from experiments.evaluation import Evaluation, Report
 from models.checkpoints import describe, load_checkpoint, save_checkpoint
 from models.description import Description
@@ -99,41 +102,69 @@ def ship(runs: Sequence[Path], report: Report, also: Sequence[Path], root: Path 
 
     Args:
         runs: folders of trainings that have ended.
-        report: of the evaluation of all of them.
+        report: of the evaluation of all that are to be shipped.
         also: trainings to report alone.
         root: of the checkout.
 
     Raises:
         ValueError: a training was not evaluated.
     """
-    folder = root / "assets" / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
     found = {item.name: item for item in report.results}
-    results = [HEAD, markdown(report), "## Trainings\n"]
     for run in runs:
         if run.name not in found:
             raise ValueError(f"{run.name} must be evaluated, but only {', '.join(found)} were")
-        checkpoint = load_checkpoint(run / "model.safetensors")
-        about, item = checkpoint.description, found[run.name]
-        name = f"{about.spec.attention or 'plain'}-{about.spec.backbone}"
-        save_checkpoint(
-            checkpoint.model,
-            folder / f"{name}.safetensors",
-            classes=about.classes,
-            input_size=report.size,
-            mean=about.mean,
-            std=about.std,
-            accuracy=asdict(item.accuracy[report.size]) | {"data": "Tiny-ImageNet-200"},
-            recipe=about.recipe,
-            half=True,
-        )
-        (folder / f"{name}.md").write_text(card(name, about, item, report, run))
-    for run in (*runs, *also):
-        about = describe(run / "model.safetensors")
-        results += [f"### {run.name}\n", "\n".join(_training(about, run))]
+        _put(run, found[run.name], report, root / "assets" / "checkpoints")
+    kept = root / "experiments" / "results.json"
+    reports = [*_evaluated_before(kept, set(found)), report]
+    kept.write_text(json.dumps([asdict(each) for each in reports], indent=1) + "\n")
     page = root / "experiments" / "RESULTS.md"
-    results += _reported_before(page, {run.name for run in (*runs, *also)})
-    page.write_text("\n".join(results))
+    page.write_text("\n".join([HEAD, *_evaluations(reports), *_trainings([*runs, *also], page)]))
+
+
+def _put(run: Path, item: Evaluation, report: Report, folder: Path) -> None:
+    """The checkpoint of a training and its card."""
+    checkpoint = load_checkpoint(run / "model.safetensors")
+    about = checkpoint.description
+    name = f"{about.spec.attention or 'plain'}-{about.spec.backbone}"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(
+        checkpoint.model,
+        folder / f"{name}.safetensors",
+        classes=about.classes,
+        input_size=report.size,
+        mean=about.mean,
+        std=about.std,
+        accuracy=asdict(item.accuracy[report.size]) | {"data": "Tiny-ImageNet-200"},
+        recipe=about.recipe,
+        half=True,
+    )
+    (folder / f"{name}.md").write_text(card(name, about, item, report, run))
+
+
+def _evaluations(reports: Sequence[Report]) -> Iterator[str]:
+    """All networks side by side, then each report."""
+    yield from (*overview([item for report in reports for item in report.results]), "")
+    for report in reports:
+        yield f"## Evaluation of {', '.join(item.name for item in report.results)}\n"
+        yield from (how_measured(report), *details(report), "")
+
+
+def _trainings(runs: Sequence[Path], page: Path) -> Iterator[str]:
+    """These, and those that the page already holds."""
+    yield "## Trainings\n"
+    for run in runs:
+        about = describe(run / "model.safetensors")
+        yield from (f"### {run.name}\n", *_training(about, run))
+    yield from _reported_before(page, {run.name for run in runs})
+
+
+def _evaluated_before(kept: Path, again: set[str]) -> Iterator[Report]:
+    """The reports that are already in the results, without what is evaluated again."""
+    for values in json.loads(kept.read_text()) if kept.exists() else []:
+        report = Report.of(values)
+        others = [item for item in report.results if item.name not in again]
+        if others:
+            yield replace(report, results=others)
 
 
 def _reported_before(page: Path, again: set[str]) -> list[str]:

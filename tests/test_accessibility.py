@@ -109,13 +109,16 @@ def walk_to(page: Page, selector: str, *, back: bool = False) -> None:
 
 
 def draws_anew(page: Page, key: str) -> None:
-    """Press a key that makes other maps, and wait for them."""
+    """Press a key that makes other maps and scores, and wait until nothing more is replaced."""
     before = film(page)[0]
+    chart = page.locator("#scores .js-plotly-plot").element_handle()
     page.keyboard.press(key)
     page.wait_for_function(
         "old => ![old, undefined].includes(document.querySelector('#filmstrip .tile img')?.src)",
         arg=before,
     )
+    page.wait_for_function("chart => !chart.isConnected", arg=chart)
+    page.wait_for_selector("#scores .js-plotly-plot .bars")
 
 
 def test_the_keyboard_alone_uses_the_page_and_is_always_seen(page):

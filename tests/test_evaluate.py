@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,13 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(tiny, t
     assert f"first {runs[1]}" in results
     ship(runs[:1], report, [], tmp_path)  # the other's folder may be gone
     assert (tmp_path / "experiments" / "RESULTS.md").read_text().rstrip() == results.rstrip()
+    later = replace(report, command="later", results=report.results[1:])
+    ship(runs[1:], later, [], tmp_path)  # what is not evaluated again stays
+    results = (tmp_path / "experiments" / "RESULTS.md").read_text()
+    for name in ("ours", "theirs"):
+        assert results.count(f"| {name} | 11.") == 2, "a line for each resolution"
+        assert f"## Evaluation of {name}\n" in results
+    assert results.count("`later`") == 1
     with pytest.raises(ValueError, match="nowhere must be evaluated, but only ours, theirs were"):
         ship([tmp_path / "nowhere"], report, [], tmp_path)
 

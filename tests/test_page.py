@@ -35,9 +35,7 @@ def test_a_new_visitor_finds_the_trained_default_with_its_card(default_page):
     assert page.locator("#filmstrip .tile").count() == 16
     assert page.locator("#filmstrip .untrained").count() == 0
     expect(page.locator("#size input[type=number]")).to_have_value(str(source.input_size))
-    expect(status).to_contain_text(
-        re.search(r"Right for \S+ % of 10000", source.card)[0]
-    )
+    expect(status).to_contain_text(re.search(r"Right for \S+ % of 10000", source.card)[0])
     shoot(page, "default")
     status.get_by_text("The card of this network").click()
     expect(status.get_by_role("heading", name="Limits")).to_be_visible()
