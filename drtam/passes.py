@@ -65,10 +65,10 @@ def recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
     return _recalibrate(x, channel, spatial)
 
 
-def expand(channel: Tensor, spatial: Tensor) -> Tensor:
+def expand(channel: Tensor, spatial: Tensor, output: Tensor | None = None) -> Tensor:
     """The sum over k of channel (B, K, C) times spatial (B, K, H, W): (B, C, H, W)."""
     channel, spatial = channel[..., None, None], spatial[:, :, None]  # (B, K, C, H, W)
-    total = channel[:, 0] * spatial[:, 0]
+    total = torch.mul(channel[:, 0], spatial[:, 0], out=output)
     for k in range(1, channel.shape[1]):
         total.addcmul_(channel[:, k], spatial[:, k])
     return total
@@ -94,8 +94,7 @@ def _average(x: Tensor) -> Tensor:
     if x.dtype != torch.bfloat16 or x.is_cuda:
         return x.mean(1)
     # A reduction of bfloat16 on the CPU goes through a copy in float32; a product does not.
-    ones = x.new_ones(1).expand(x.shape[0], 1, x.shape[1])
-    return torch.baddbmm(x.new_zeros(1), ones, x, beta=0, alpha=1 / x.shape[1])[:, 0]
+    return torch.bmm(x.new_full((x.shape[0], 1, x.shape[1]), 1 / x.shape[1]), x)[:, 0]
 
 
 class _Means(Function):
@@ -124,24 +123,16 @@ def _recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
     channels_last = _is_channels_last(x)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     output = torch.empty_like(x, memory_format=layout)
-    there = output.permute(0, 2, 3, 1).flatten(1, 2) if channels_last else output.flatten(2)
-    torch.bmm(*_as_matrices(channel, spatial, channels_last), out=there)
+    if x.is_cuda or x.dtype.itemsize < 4:
+        flat = spatial.flatten(2)  # (B, K, HW); the map is a product of matrices, in X's order
+        if channels_last:
+            there = output.permute(0, 2, 3, 1).flatten(1, 2)
+            torch.bmm(flat.transpose(1, 2), channel, out=there)
+        else:
+            torch.bmm(channel.transpose(1, 2), flat, out=output.flatten(2))
+    else:  # for K this small, MKL takes up to four times as long as K passes over the map
+        expand(channel, spatial, output)
     return output.mul_(x)
-
-
-def _map(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
-    """The map in X's memory order."""
-    channels_last = _is_channels_last(x)
-    with torch.autocast(x.device.type, enabled=False):
-        product = torch.bmm(*_as_matrices(channel, spatial, channels_last))
-    product = product.transpose(1, 2) if channels_last else product
-    return torch.unflatten(product, 2, x.shape[2:])  # (B, C, H, W)
-
-
-def _as_matrices(channel: Tensor, spatial: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
-    """Whose product is the map, the channels last or first: it is then written only once."""
-    flat = spatial.flatten(2)  # (B, K, HW)
-    return (flat.transpose(1, 2), channel) if channels_last else (channel.transpose(1, 2), flat)
 
 
 class _Recalibrate(Function):
@@ -169,5 +160,5 @@ class _Recalibrate(Function):
             share = share.flatten(2)  # (B, C, HW)
             to_channel = torch.bmm(spatial.flatten(2), share.transpose(1, 2))
             to_spatial = torch.bmm(channel, share)
-        to_x = _map(x, channel, spatial).mul_(grad) if ctx.needs_input_grad[0] else None
+        to_x = recalibrate(grad, channel, spatial) if ctx.needs_input_grad[0] else None
         return to_x, to_channel, to_spatial.view_as(spatial), None
