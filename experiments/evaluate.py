@@ -39,11 +39,10 @@ def markdown(report: Report) -> str:
 
 def about(report: Report) -> str:
     """How it was measured."""
-    return (
-        f"`{report.command}` on {report.machine}.\n\n"
-        f"{report.photos} photos; latency, maps and changes at {report.size} pixels; maps on "
-        f"{report.boxes} photos, drawn with seed 0."
-    )
+    measured = f"{report.photos} photos; latency, maps and changes at {report.size} pixels"
+    if any(item.maps for item in report.results):
+        measured += f"; maps on {report.boxes} photos, drawn with seed 0"
+    return f"`{report.command}` on {report.machine}.\n\n{measured}."
 
 
 def overview(results: Sequence[Evaluation]) -> Iterator[str]:

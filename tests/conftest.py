@@ -11,12 +11,12 @@ import torch
 from gradio.media import get_image
 from PIL import Image
 from small_networks import ABOUT, trained
-from visitor import browser, default_page, page, url
+from visitor import browser, context, default_page, page, url
 
 from drtam.explain import load_photo, prepare
 from models.checkpoints import save_checkpoint
 
-__all__ = ["browser", "default_page", "page", "url"]  # fixtures
+__all__ = ["browser", "context", "default_page", "page", "url"]  # fixtures
 
 
 @pytest.fixture(autouse=True)

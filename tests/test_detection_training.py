@@ -1,4 +1,4 @@
-"""Mask R-CNN learns shapes by the command; stopped, shared and frozen trainings of it."""
+"""Mask R-CNN learns shapes by the command; stopped and frozen trainings of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import torchvision
 from shapes import SOLIDS, write_coco
 from torch import nn
-from trainings import assert_goes_on, learned, one_and_two, rows
+from trainings import assert_goes_on, rows
 
 from experiments.coco import open_coco
 from experiments.detection import Detection, Detector
@@ -62,14 +62,6 @@ def test_a_detector_learns_shapes(tmp_path, capsys):
 
 def test_a_killed_training_goes_on_to_the_same_weights(few, tmp_path):
     assert_goes_on([str(few), *SMALL, "--epochs", "2"], tmp_path)
-
-
-def test_two_processes_train_what_one_trains_in_two_parts(few, tmp_path):
-    one, two = one_and_two([str(few), *SMALL, "--epochs", "1", "--workers", "0"], tmp_path)
-    shared = learned(two)
-    for name, value in learned(one).items():
-        torch.testing.assert_close(shared[name], value, rtol=1e-3, atol=1e-5)
-    assert rows(one)[0]["loss"] == pytest.approx(rows(two)[0]["loss"], rel=1e-4)
 
 
 def test_a_photo_and_its_objects_are_flipped_together(few):

@@ -1,4 +1,4 @@
-"""FCN learns shapes by the command; stopped and shared trainings of it."""
+"""FCN learns shapes by the command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from shapes import SOLIDS, write_voc
 from torch.nn.functional import interpolate
-from trainings import assert_goes_on, learned, one_and_two, rows
+from trainings import rows
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from experiments.evaluate import main as evaluate
@@ -44,18 +44,6 @@ def test_a_segmenter_learns_shapes(tmp_path, capsys):
     evaluate([str(tmp_path / "model.safetensors"), "--data", str(data), "--out", str(tmp_path)])
     (row,) = json.loads((tmp_path / "results.json").read_text())["results"]
     assert row["found"]["64"]["mIoU"] == pytest.approx(last["mIoU"], abs=1)  # of float16 weights
-
-
-def test_a_killed_training_goes_on_to_the_same_weights(few, tmp_path):
-    assert_goes_on([str(few), *SMALL, "--batch", "4", "--epochs", "2"], tmp_path)
-
-
-def test_two_processes_train_what_one_trains_in_two_parts(few, tmp_path):
-    one, two = one_and_two([str(few), *SMALL, "--epochs", "1", "--workers", "0"], tmp_path)
-    shared = learned(two)
-    for name, value in learned(one).items():
-        torch.testing.assert_close(shared[name], value)
-    assert rows(one)[0]["loss"] == pytest.approx(rows(two)[0]["loss"])
 
 
 def test_crops_depend_on_seed_epoch_and_photo_alone(few):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 import urllib.error
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import torch
 import torchvision
 from safetensors.torch import load_file
 from shapes import CLASSES, write_folder
+from trainings import kill_after
 
 from experiments.recipe import PRESETS, Recipe
 from experiments.schedule import rate_at
@@ -63,29 +62,16 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_killed_training_goes_on_to_the_same_weights(data, whole, tmp_path):
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "experiments.train", *options(data, out)]
     for steps in (2, 7):  # in the first epoch, and in the second of five steps each
-        run = subprocess.Popen(
-            [*command, "--save-seconds", "0"], cwd=ROOT, stderr=subprocess.DEVNULL
-        )
-        while run.poll() is None and not reached(out, steps):
-            time.sleep(0.01)
-        assert run.poll() is None, "it ended before it could be killed"
-        run.send_signal(signal.SIGKILL)
-        run.wait()
+        kill_after(steps, options(data, out), out)
     assert not (out / "model.safetensors").exists()
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    main(options(data, out))
     expected, found = state(whole), state(out)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert epochs(out) == epochs(whole)
     for name, value in load_file(whole / "model.safetensors").items():
         assert torch.equal(load_file(out / "model.safetensors")[name], value)
-
-
-def reached(out: Path, steps: int) -> bool:
-    path = out / "state.pt"
-    return path.exists() and torch.load(path, weights_only=True)["step"] >= steps
 
 
 def test_two_processes_train_what_one_trains_in_two_parts(data, tmp_path):

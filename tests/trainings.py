@@ -1,9 +1,8 @@
-"""Trainings by the command, in processes of their own: stopped, or shared by two."""
+"""Trainings by the command that are stopped."""
 
 from __future__ import annotations
 
 import csv
-import os
 import signal
 import subprocess
 import sys
@@ -15,12 +14,11 @@ import torch
 from experiments.server import ROOT
 from experiments.train import main
 
-TRAIN = ["-m", "experiments.train"]
-
 
 def kill_after(steps: int, arguments: list[str], out: Path) -> None:
     """Start a training and kill it as soon as it has saved so many steps."""
-    command = [sys.executable, *TRAIN, *arguments, "--out", str(out), "--save-seconds", "0"]
+    train = [sys.executable, "-m", "experiments.train", *arguments]
+    command = [*train, "--out", str(out), "--save-seconds", "0"]
     run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     while run.poll() is None and not reached(out, steps):
         time.sleep(0.01)
@@ -32,21 +30,6 @@ def kill_after(steps: int, arguments: list[str], out: Path) -> None:
 def reached(out: Path, steps: int) -> bool:
     path = out / "state.pt"
     return path.exists() and torch.load(path, weights_only=True, mmap=True)["step"] >= steps
-
-
-def one_and_two(arguments: list[str], folder: Path) -> tuple[Path, Path]:
-    """The folders of a training in two parts by one process, and by two of one part each."""
-    shared = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    one, two = folder / "one", folder / "two"
-    for command in (
-        [*shared, "--nproc-per-node", "2", *TRAIN, *arguments, "--out", str(two)],
-        [sys.executable, *TRAIN, *arguments, "--out", str(one), "--accumulate", "2"],
-    ):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # rounding depends on their number
-        subprocess.run(
-            command, cwd=ROOT, check=True, capture_output=True, env=environment, timeout=300
-        )
-    return one, two
 
 
 def assert_goes_on(arguments: list[str], folder: Path) -> None:
@@ -63,11 +46,6 @@ def assert_goes_on(arguments: list[str], folder: Path) -> None:
 def weights(out: Path) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = torch.load(out / "state.pt", weights_only=True)["model"]
     return found
-
-
-def learned(out: Path) -> dict[str, torch.Tensor]:
-    """The weights without the batch norms' statistics, which are each process's own."""
-    return {k: v for k, v in weights(out).items() if "running" not in k and "num_b" not in k}
 
 
 def rows(out: Path) -> list[dict[str, float]]:

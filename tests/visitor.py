@@ -10,7 +10,14 @@ from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from experiments.browser import chromium
 from experiments.server import ROOT, running_app
@@ -51,21 +58,27 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> BrowserContext:
+    """What all pages share is the browser's cache of scripts."""
+    return browser.new_context(viewport={"width": 1400, "height": 1000})
+
+
 @pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
+def page(context: BrowserContext, url: str) -> Iterator[Page]:
     """A link to an untrained network, so that tests do not depend on what was trained last."""
-    yield from visit(browser, f"{url}?{urlencode({'network': UNTRAINED})}")
+    yield from visit(context, f"{url}?{urlencode({'network': UNTRAINED})}")
 
 
 @pytest.fixture
-def default_page(browser: Browser, url: str) -> Iterator[Page]:
+def default_page(context: BrowserContext, url: str) -> Iterator[Page]:
     """What a new visitor sees."""
-    yield from visit(browser, url)
+    yield from visit(context, url)
 
 
-def visit(browser: Browser, url: str) -> Iterator[Page]:
+def visit(context: BrowserContext, url: str) -> Iterator[Page]:
     """A page, analysed; no console error and no request to the outside is tolerated."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page = context.new_page()
     page.set_default_timeout(SECONDS)
     errors: list[str] = []
     outside: list[str] = []

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-import gradio as gr
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
@@ -27,6 +26,7 @@ from ui.networks import Source, load
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 if ZERO_GPU:
     spaces = importlib.import_module("spaces")  # before anything touches CUDA
+    gr = importlib.import_module("gradio")  # seconds that the command line does not need
 T = TypeVar("T")
 Work = Callable[[nn.Module, Tensor], T]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
