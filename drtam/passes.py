@@ -130,7 +130,7 @@ def _recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
             torch.bmm(flat.transpose(1, 2), channel, out=there)
         else:
             torch.bmm(channel.transpose(1, 2), flat, out=output.flatten(2))
-    else:  # for K this small, MKL takes up to four times as long as K passes over the map
+    else:  # for K this small, MKL takes longer than K passes over the map, on AMD several times
         expand(channel, spatial, output)
     return output.mul_(x)
 

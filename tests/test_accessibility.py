@@ -142,6 +142,7 @@ def test_the_keyboard_alone_uses_the_page_and_is_always_seen(page):
     press("Enter")
     text = page.locator("#algebra-text h2")
     expect(text).to_have_text("The feature X")
+    page.wait_for_selector('[data-node="x.ch"]')  # the diagram may come after the text
     walk_to(page, '[data-node="x.ch"]')
     press("Enter")
     expect(text).to_contain_text("Descriptor X_ch")
