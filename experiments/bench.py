@@ -11,7 +11,7 @@ Examples:
     python -m experiments.bench page
 
 With --record the numbers go into experiments/benchmarks.json and BENCHMARKS.md, in place of
-earlier ones of the same command.
+earlier ones of the same thing.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Table:
 
 
 def record(command: str, machine: str, table: Table, file: Path = FILE) -> None:
-    """Keep a table in the place of the last one of the same command, and write them all.
+    """Keep a table in the place of the last one of the same title, and write them all.
 
     Args:
         command: after ``python -m experiments.bench``.
@@ -53,7 +53,8 @@ def record(command: str, machine: str, table: Table, file: Path = FILE) -> None:
         table: what it found.
         file: of all tables; BENCHMARKS.md is written beside it.
     """
-    kept = json.loads(file.read_text()) if file.exists() else {}
+    before = json.loads(file.read_text()) if file.exists() else {}
+    kept = {name: found for name, found in before.items() if found["title"] != table.title}
     picture = f"{command.split(maxsplit=1)[0]}.svg" if table.picture else ""
     if picture:
         file.with_name(picture).write_bytes(table.picture)

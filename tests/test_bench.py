@@ -63,9 +63,9 @@ def test_the_libraries_gradcam_is_that_of_analyze(lion_tensor):
 
 def test_recorded_numbers_stand_with_their_command_until_it_is_run_again(tmp_path: Path):
     file = tmp_path / "benchmarks.json"
-    for command, median in (("a", 1.5), ("b", 2.5), ("a", 3.5)):
+    for command, title, median in (("c", "t", 1.5), ("b", "u", 2.5), ("a", "t", 3.5)):
         rows = {"drtam": Ratio(median, 1, 9)}
-        benchmarks.record(command, "a machine", benchmarks.Table("t", "it", rows), file)
+        benchmarks.record(command, "a machine", benchmarks.Table(title, "it", rows), file)
     written = (tmp_path / "BENCHMARKS.md").read_text()
     assert re.findall(r"experiments.bench (\w)`", written) == ["a", "b"]
     assert re.findall(r"\| drtam \| (\S+) ", written) == ["3.50", "2.50"]
@@ -75,7 +75,7 @@ def test_a_recorded_picture_and_its_sentences_stand_in_the_report(tmp_path: Path
     file = tmp_path / "benchmarks.json"
     table = benchmarks.Table("t", "it", {"drtam": Ratio(1, 1, 1)}, ["It grows."], b"<svg/>")
     benchmarks.record("growth --rounds 3", "a machine", table, file)
-    benchmarks.record("b", "a machine", benchmarks.Table("t", "it", {}), file)
+    benchmarks.record("b", "a machine", benchmarks.Table("u", "it", {}), file)
     written = (tmp_path / "BENCHMARKS.md").read_text()
     assert (tmp_path / "growth.svg").read_bytes() == b"<svg/>"
     assert "](growth.svg)" in written
