@@ -34,10 +34,11 @@ from models.checkpoints import describe, load_checkpoint
 
 def markdown(report: Report) -> str:
     """The tables of a report."""
-    return "\n".join([about(report), "", *overview(report.results), *details(report)]) + "\n"
+    lines = [how_measured(report), "", *overview(report.results), *details(report), ""]
+    return "\n".join(lines)
 
 
-def about(report: Report) -> str:
+def how_measured(report: Report) -> str:
     """How it was measured."""
     measured = f"{report.photos} photos; latency, maps and changes at {report.size} pixels"
     if any(item.maps for item in report.results):

@@ -20,8 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from experiments.evaluate import ablation_table, details, overview
-from experiments.evaluate import about as how_measured
+from experiments.evaluate import ablation_table, details, how_measured, overview
 from experiments.evaluation import Evaluation, Report
 from models.checkpoints import describe, load_checkpoint, save_checkpoint
 from models.description import Description
