@@ -88,6 +88,12 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument("--placement", choices=["block", "stage"], default="block")
     network.add_argument("--implementation", choices=IMPLEMENTATIONS, default="paper")
     network.add_argument("--backbone-weights", help="file, or a name such as IMAGENET1K_V2")
+    network.add_argument(
+        "--fresh-attention",
+        action="store_true",
+        help="start with random attention even if the weights have some of the same kind, as "
+        "networks do that are compared with others",
+    )
     run = found.add_argument_group("run")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--accumulate", type=int, default=1, help="parts of a batch, for memory")
@@ -197,7 +203,7 @@ def _network(options: argparse.Namespace, recipe: AnyRecipe, classes: int) -> nn
     )
     frozen = recipe.frozen_stages if isinstance(recipe, DetectionRecipe) else 0
     if options.backbone_weights:
-        fresh = start_from(model, options.backbone_weights)
+        fresh = start_from(model, options.backbone_weights, options.fresh_attention)
         print(f"{len(fresh)} tensors start fresh")
         if frozen:
             freeze(model, frozen, fresh)

@@ -16,17 +16,19 @@ from models.placement import STAGES
 from models.segmentation import SEGMENTERS
 
 HEADS = ("fc.", "classifier.")
+ATTENTION = ".attention."
 BODY = "backbone.body"  # the ResNet in a detector
 
 
-def start_from(model: nn.Module, source: str) -> list[str]:
-    """Load a classifier's weights; attention, and a head of another size, stay fresh.
+def start_from(model: nn.Module, source: str, fresh_attention: bool = False) -> list[str]:
+    """Load a classifier's weights; what it lacks of attention and head stays fresh.
 
     Args:
         model: of ``build_model``; in a detector or segmenter they are for the ResNet inside.
         source: a ``.safetensors`` file, a ``.pth`` or ``.pt`` file with a state dict (also under
             ``state_dict``, also with ``module.`` before every name), or the name of torchvision's
             weights for the classifier, such as ``IMAGENET1K_V2``, which are downloaded.
+        fresh_attention: whether attention stays fresh also where the source has weights for it.
 
     Returns:
         The names of the tensors that stay fresh.
@@ -38,12 +40,16 @@ def start_from(model: nn.Module, source: str) -> list[str]:
     prefix = _prefix(spec)
     found = {prefix + name: tensor for name, tensor in _read(source, spec).items()}
     own = model.state_dict()
-    fits = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
+    fits = {
+        k: v
+        for k, v in found.items()
+        if k in own and own[k].shape == v.shape and not (fresh_attention and ATTENTION in k)
+    }
     fresh = [name for name in own if name not in fits]
     wrong = [
         name
         for name in fresh
-        if name.startswith(prefix) and ".attention." not in name and not name.startswith(HEADS)
+        if name.startswith(prefix) and ATTENTION not in name and not name.startswith(HEADS)
     ]
     if wrong:
         raise ValueError(

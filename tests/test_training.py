@@ -204,6 +204,22 @@ def test_a_backbone_with_another_head_is_a_start(tmp_path, wrap):
     assert all(torch.equal(own[k], v) for k, v in reference.items() if not k.startswith("fc."))
 
 
+def test_attention_goes_on_from_its_weights_or_starts_fresh(tmp_path):
+    trained, goes_on, fresh = (
+        build_model("resnet18", "drtam", num_classes=7, seed=seed) for seed in (0, 1, 1)
+    )
+    torch.save(trained.state_dict(), tmp_path / "weights.pth")
+    random = {k: v.clone() for k, v in fresh.state_dict().items()}
+    assert start_from(goes_on, str(tmp_path / "weights.pth")) == []
+    names = start_from(fresh, str(tmp_path / "weights.pth"), fresh_attention=True)
+    assert names == [name for name in random if ".attention." in name]
+    for name, weight in trained.state_dict().items():
+        assert torch.equal(goes_on.state_dict()[name], weight)
+        expected = random[name] if name in names else weight
+        assert torch.equal(fresh.state_dict()[name], expected)
+    assert not torch.equal(random[names[0]], trained.state_dict()[names[0]])
+
+
 def test_weights_of_another_backbone_are_refused(tmp_path):
     torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"does not fit resnet50: \d+ of its tensors"):
