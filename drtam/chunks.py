@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from drtam.recorded import recorded
+from drtam.recorded import traced
 
 SMALL = 2**16  # numbers of which a copy costs less than an operation for each chunk
 
@@ -37,7 +37,7 @@ def averages(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tenso
     """
     if count == len(lengths) == 1:
         return x.mean(dim, keepdim=True)
-    if recorded(x):
+    if traced(x):
         pooled = []
         for part in torch.split(x, list(lengths), dim):
             inside = membership(part, dim, count).to(x.dtype)  # (count, length)
@@ -58,7 +58,7 @@ def maxima(x: Tensor, dim: int, lengths: tuple[int, ...], count: int) -> Tensor:
     Indices that share a maximum share its gradient equally, as in ``amax``.
     """
     whole = count == len(lengths) == 1
-    if recorded(x):
+    if traced(x):
         if whole:
             return x.amax(dim, keepdim=True)
         pooled = []

@@ -7,16 +7,23 @@ from torch import Tensor
 
 
 def recorded(x: Tensor) -> bool:
+    """Whether what is done with ``x`` should be what the equations say, step by step.
+
+    Then the modules leave it to a compiler to fuse the steps, and to a counter to find the layers.
+    A tensor without data counts as recorded; see ``traced`` for the rest.
+    """
+    return x.is_meta or traced(x)
+
+
+def traced(x: Tensor) -> bool:
     """Whether what is done with ``x`` becomes a graph that may run at other sizes.
 
-    Then the modules follow the equations in operations that hold for every size, and leave
-    it to a compiler to fuse them. Otherwise they use constants of this size. A tensor without
-    data counts as recorded, and so does everything inside a transform of ``torch.func``.
+    Then the modules use operations that hold for every size, otherwise constants of this size.
+    Everything inside a transform of ``torch.func`` counts as traced.
     """
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or type(x) not in (Tensor, torch.nn.Parameter)
-        or x.is_meta
         or torch._C._are_functorch_transforms_active()
     )

@@ -26,6 +26,7 @@ from experiments import faithfulness
 from experiments.accuracy import Accuracy
 from experiments.dense import measures, table
 from experiments.evaluation import Evaluation, Report, evaluate
+from experiments.localisation import Score
 from experiments.machine import machine
 from experiments.photos import open_photos
 from models import CLASSIFIERS
@@ -40,7 +41,9 @@ def markdown(report: Report) -> str:
 
 def how_measured(report: Report) -> str:
     """How it was measured."""
-    measured = f"{report.photos} photos; latency, maps and changes at {report.size} pixels"
+    deep = any(item.ablations for item in report.results)
+    what = "latency, maps and changes" if deep else "latency"
+    measured = f"{report.photos} photos; {what} at {report.size} pixels"
     if any(item.maps for item in report.results):
         measured += f"; maps on {report.boxes} photos, drawn with seed 0"
     return f"`{report.command}` on {report.machine}.\n\n{measured}."
@@ -85,18 +88,21 @@ def ablation_table(item: Evaluation, size: int) -> Iterator[str]:
 def _map_table(item: Evaluation) -> list[str]:
     kinds = list(dict.fromkeys(kind for maps in item.maps.values() for kind in maps))
     lines = [
-        f"{item.name}: pointing game / energy inside the box, in percent.",
+        f"{item.name}: pointing game / energy inside the box, in percent; in brackets the maps "
+        "that are the same everywhere and point nowhere, where they were counted and are any.",
         "",
         f"| layer | {' | '.join(kinds)} |",
         "|---" * (len(kinds) + 1) + "|",
     ]
     for layer, maps in item.maps.items():
-        cells = [
-            f"{maps[kind].pointing:.1f} / {maps[kind].energy:.1f}" if kind in maps else "–"
-            for kind in kinds
-        ]
+        cells = [_score(maps[kind]) if kind in maps else "–" for kind in kinds]
         lines.append(f"| {layer or 'without a map'} | {' | '.join(cells)} |")
     return lines
+
+
+def _score(found: Score) -> str:
+    constant = f" ({found.constant:.1f})" if found.constant else ""
+    return f"{found.pointing:.1f} / {found.energy:.1f}{constant}"
 
 
 def _classifiers(options: argparse.Namespace, device: torch.device) -> str:
@@ -110,7 +116,15 @@ def _classifiers(options: argparse.Namespace, device: torch.device) -> str:
     }
     own = {checkpoint.description.input_size for checkpoint in checkpoints.values()}
     sizes = options.sizes or sorted(own)
-    report = evaluate(checkpoints, photos, sizes, device, options.boxes, options.command)
+    report = evaluate(
+        checkpoints,
+        photos,
+        sizes,
+        device,
+        options.boxes,
+        options.command,
+        only_accuracy=options.only_accuracy,
+    )
     if options.out:
         report.write(options.out / "results.json")
     return markdown(report)
@@ -145,6 +159,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--sizes", type=int, nargs="+", help="resolutions; the trained one if none"
     )
     parser.add_argument("--boxes", type=int, default=10_000, help="photos for the maps")
+    parser.add_argument(
+        "--only-accuracy",
+        action="store_true",
+        help="of classifiers neither judge the maps nor change the attention",
+    )
     parser.add_argument(
         "--faithfulness", type=int, help="photos on which experiments.faithfulness judges the maps"
     )

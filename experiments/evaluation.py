@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -32,8 +34,8 @@ class Evaluation:
         gflops: at 224 x 224, as the paper counts.
         latency: forward passes of the same backbone without attention, batch 8.
         accuracy: by resolution.
-        maps: by layer and map; empty without boxes or attention.
-        ablations: the accuracy by what was changed; empty without attention.
+        maps: by layer and map; empty without boxes or attention, or if not asked for.
+        ablations: the accuracy by what was changed; empty without attention, or if not asked for.
     """
 
     name: str
@@ -54,8 +56,7 @@ class Report:
         machine: that it ran on, with versions.
         photos: how many.
         boxes: photos that the maps were made of.
-        size: resolution of the latency, the maps and the ablations: the one where the mean of all
-            networks' top-1 is highest.
+        size: resolution of the latency, the maps and the ablations: see ``best_size``.
         results: one for each checkpoint.
     """
 
@@ -98,8 +99,19 @@ def evaluate(
     device: torch.device,
     boxes: int,
     command: str,
+    *,
+    only_accuracy: bool = False,
 ) -> Report:
-    """Measure networks by name, for a command; ``boxes`` photos are enough for their maps.
+    """Measure networks by name.
+
+    Args:
+        checkpoints: by name.
+        photos: of the classes that all of them know.
+        sizes: resolutions.
+        device: to measure on.
+        boxes: so many photos are enough for the maps.
+        command: that asked.
+        only_accuracy: neither judge maps nor change attention, which take most of the time.
 
     Raises:
         ValueError: a network knows other classes than the photos have.
@@ -112,22 +124,41 @@ def evaluate(
         name: {size: _accuracy(checkpoint, photos, size, device) for size in sizes}
         for name, checkpoint in checkpoints.items()
     }
-    best = max(sizes, key=lambda size: sum(found[size].top1 for found in accuracy.values()))
+    best = best_size(list(accuracy.values()), len(photos.labels))
     few = first(photos, boxes)
     results = []
     for name, (model, about) in ((k, (v.model, v.description)) for k, v in checkpoints.items()):
+        deep = bool(attention_layers(model)) and not only_accuracy
         maps = {}
-        if photos.boxes is not None and attention_layers(model):
+        if deep and photos.boxes is not None:
             maps = localise(model, few, best, about.mean, about.std, device)
         counted = complexity(model)
         latency = _latency(model, about.spec.backbone, best, device)
-        changed = ablations(model, about, photos, best, device)
+        changed = ablations(model, about, photos, best, device) if deep else {}
         results.append(
             Evaluation(
                 name, counted.params, counted.gflops, latency, accuracy[name], maps, changed
             )
         )
     return Report(command, machine(), len(photos.labels), len(few.labels), best, results)
+
+
+def best_size(networks: Sequence[Mapping[int, Accuracy]], photos: int) -> int:
+    """The resolution to look at networks at.
+
+    Of those whose top-1 is as high as the highest, it is the one whose calibration error is
+    lowest. As high: 1.96 standard errors of a share of so many photos, or less, below. All
+    numbers are means over the networks.
+    """
+
+    def mean(size: int, what: str) -> float:
+        return fmean(getattr(found[size], what) for found in networks)
+
+    top1 = {size: mean(size, "top1") for size in networks[0]}
+    highest = max(top1.values())
+    margin = 1.96 * math.sqrt(highest * (100 - highest) / photos)
+    as_high = [size for size, value in top1.items() if value >= highest - margin]
+    return min(as_high, key=lambda size: mean(size, "calibration_error"))
 
 
 def _accuracy(checkpoint: Checkpoint, photos: Photos, size: int, device: torch.device) -> Accuracy:

@@ -29,10 +29,13 @@ class Score:
             wherever the largest cell is in a corner.
         energy: share of the map inside the box, its smallest value taken as 0 (Wang et al.,
             CVPR workshops 2020); the mean over the photos.
+        constant: photos whose map is the same everywhere, as a Grad-CAM that is 0 is: it points
+            nowhere. None in results that are older than this count.
     """
 
     pointing: float
     energy: float
+    constant: float | None = None
 
 
 def localise(
@@ -68,8 +71,7 @@ def localise(
                 found[name, kind].append(score(values, inside))
     table: dict[str, dict[str, Score]] = {}
     for (name, kind), parts in found.items():
-        pointing, energy = (100 * torch.cat(parts, 1).mean(1)).tolist()
-        table.setdefault(name, {})[kind] = Score(pointing, energy)
+        table.setdefault(name, {})[kind] = Score(*(100 * torch.cat(parts, 1).mean(1)).tolist())
     return table
 
 
@@ -92,7 +94,7 @@ def box_masks(boxes: Tensor, side: int) -> Tensor:
 
 
 def score(maps: Tensor, inside: Tensor) -> Tensor:
-    """(B, H, W) and (B, S, S) to (2, B): whether it points inside, and the energy inside.
+    """(B, H, W) and (B, S, S) to (3, B): points inside, energy inside the box, is constant.
 
     A constant map points nowhere, and its energy is spread evenly.
     """
@@ -106,14 +108,14 @@ def score(maps: Tensor, inside: Tensor) -> Tensor:
     row = ((largest // width + 0.5) * side / height).long()
     column = ((largest % width + 0.5) * side / width).long()
     pointing = inside[torch.arange(len(maps)), row, column] & ~constant
-    energy = (flat * box).sum(1) / flat.sum(1)
-    return torch.stack((pointing.float(), torch.where(constant, box.float().mean(1), energy)))
+    energy = torch.where(constant, box.float().mean(1), (flat * box).sum(1) / flat.sum(1))
+    return torch.stack((pointing.float(), energy, constant.float()))
 
 
 def baseline(inside: Tensor) -> Tensor:
-    """(2, B): whether the photo's centre is inside, and the box's share of the photo."""
-    middle = inside.shape[1] // 2
-    return torch.stack((inside[:, middle, middle].float(), inside.float().mean((1, 2))))
+    """(3, B): whether the photo's centre is inside, the box's share of the photo, and 0."""
+    middle = inside[:, inside.shape[1] // 2, inside.shape[2] // 2].float()
+    return torch.stack((middle, inside.float().mean((1, 2)), torch.zeros_like(middle)))
 
 
 def first(photos: Photos, count: int, seed: int = 0) -> Photos:

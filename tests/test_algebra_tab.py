@@ -12,7 +12,7 @@ from visitor import SECONDS, open_tab, shoot
 
 from ui import algebra
 from ui.compute import Photo
-from ui.inputs import EXAMPLES, example
+from ui.inputs import EXAMPLES
 from ui.networks import Untrained, load
 from ui.session import MOST_PROBABLE
 from viz.algebra.nodes import NODES
@@ -114,7 +114,7 @@ def test_a_step_is_small_to_send(page):
 
 @pytest.fixture(scope="module")
 def photo() -> Photo:
-    return Photo.open(example(next(iter(EXAMPLES.values()))))
+    return Photo.open(next(iter(EXAMPLES.values())))
 
 
 def test_a_click_runs_no_network(photo):

@@ -15,9 +15,9 @@ from torch import nn
 from drtam import DRTAM, attention_layers
 from drtam.explain import analyze
 from experiments.ablations import CHANGES, ablations
-from experiments.accuracy import measure
+from experiments.accuracy import Accuracy, measure
 from experiments.evaluate import main
-from experiments.evaluation import Report
+from experiments.evaluation import Report, best_size
 from experiments.localisation import CENTRE, box_masks, localise, score, spatial_maps
 from experiments.photos import Photos
 from experiments.ship import ship
@@ -38,15 +38,16 @@ def test_box_masks_hold_the_pixels_of_the_box():
 
 def test_a_map_that_is_the_box_finds_it_and_its_inverse_does_not():
     inside = box_masks(torch.tensor([[2.0, 3.0, 6.0, 8.0]]), 8)
-    assert score(inside.float() + 5, inside).tolist() == [[1.0], [1.0]]
-    assert score(1 - inside.float(), inside).tolist() == [[0.0], [0.0]]
+    assert score(inside.float() + 5, inside).tolist() == [[1.0], [1.0], [0.0]]
+    assert score(1 - inside.float(), inside).tolist() == [[0.0], [0.0], [0.0]]
 
 
 def test_a_constant_map_points_nowhere_and_is_spread_evenly():
     inside = box_masks(torch.tensor([[0.0, 0.0, 4.0, 4.0]]), 8)
     for level in (0.0, 0.3):
-        pointing, energy = score(torch.full((1, 3, 3), level), inside)
+        pointing, energy, constant = score(torch.full((1, 3, 3), level), inside)
         assert pointing.item() == 0
+        assert constant.item() == 1
         assert energy.item() == pytest.approx(16 / 64)
 
 
@@ -60,7 +61,8 @@ def test_a_coarse_map_points_at_the_centre_of_its_largest_cell():
 def test_scores_are_those_of_a_loop_over_pixels():
     maps = torch.rand(6, 8, 8)
     boxes = torch.tensor([[0, 0, 8, 3], [2, 2, 5, 8], [7, 7, 8, 8]] * 2).float()
-    pointing, energy = score(maps, box_masks(boxes, 8))
+    pointing, energy, constant = score(maps, box_masks(boxes, 8))
+    assert not constant.any()
     for b, values in enumerate(maps.numpy()):
         x0, y0, x1, y1 = boxes[b].int().tolist()
         i, j = divmod(int(values.argmax()), 8)
@@ -116,6 +118,15 @@ def test_attention_that_follows_the_object_beats_the_baseline():
         assert maps[kind].energy > 1.5 * even.energy
 
 
+def test_of_equally_good_resolutions_the_best_calibrated_is_chosen():
+    small, middle, large = Accuracy(35, 60, 2), Accuracy(44.2, 70, 6), Accuracy(45, 71, 18)
+    networks = [{64: small, 96: middle, 128: large}, {64: small, 96: large, 128: large}]
+    assert best_size(networks, photos=10_000) == 96  # means 44.6 and 45; 1.96 errors are 0.98
+    assert best_size(networks[:1], photos=10_000) == 96
+    assert best_size(networks[:1], photos=20_000) == 128  # 0.69
+    assert best_size(networks[:1], photos=90) == 64
+
+
 def test_photos_without_boxes_are_refused():
     photos = Photos(np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, np.int64), None, ("a",))
     with pytest.raises(ValueError, match="photos must have boxes"):
@@ -146,7 +157,13 @@ def test_the_report_holds_what_was_measured(tiny, tmp_path, capsys):
     assert plain["maps"] == {}
     assert f"| {layers[-1]} | –" in report
     assert f"| None | 11.18 M | {plain['gflops']:.2f} |" in report
-    assert Report.read(tmp_path / "out" / "results.json").results[1].params == plain["params"]
+    whole = Report.read(tmp_path / "out" / "results.json")
+    assert whole.results[1].params == plain["params"]
+    main([paths[0], *arguments, "--sizes", "64", "96", "--only-accuracy"])
+    (fast,) = Report.read(tmp_path / "out" / "results.json").results
+    assert fast.accuracy == whole.results[0].accuracy
+    assert (fast.maps, fast.ablations) == ({}, {})
+    assert "maps" not in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_attention_that_is_off_leaves_the_accuracy_of_the_plain_backbone():
@@ -181,8 +198,8 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(tiny, t
     where = ["--data", str(tiny), "--cache", str(tmp_path), "--out", str(tmp_path / "out")]
     main([*paths, *where, "--sizes", "64", "96"])
     report = Report.read(tmp_path / "out" / "results.json")
-    best = max((64, 96), key=lambda size: sum(r.accuracy[size].top1 for r in report.results))
-    assert report.size == best
+    best = report.size
+    assert best == best_size([r.accuracy for r in report.results], photos=2)
     (tmp_path / "experiments").mkdir()
     ship(runs[:1], report, runs[1:], tmp_path)
     shelf = tmp_path / "assets" / "checkpoints"
@@ -211,6 +228,19 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(tiny, t
         assert results.count(f"| {name} | 11.") == 2, "a line for each resolution"
         assert f"## Evaluation of {name}\n" in results
     assert results.count("`later`") == 1
+    assert "between seeds\n" not in results
+    first, other = (
+        {size: Accuracy(top1, top1 + 20, 5) for size, top1 in tops.items()}
+        for tops in ({64: 40.5, 96: 45}, {64: 41.25, 96: 44})
+    )
+    ours = report.results[0]
+    twice = [replace(ours, accuracy=first), replace(ours, name="ours-seed1", accuracy=other)]
+    ship([], replace(report, results=twice), [], tmp_path)
+    results = (tmp_path / "experiments" / "RESULTS.md").read_text()
+    assert "## Spread between seeds\n" in results
+    assert "| ours | 2 | 64 | 40.50 %, 41.25 % | 0.75 points |" in results
+    assert "| ours | 2 | 96 | 45.00 %, 44.00 % | 1.00 points |" in results
+    assert "| theirs | 2" not in results
     with pytest.raises(ValueError, match="nowhere must be evaluated, but only ours, theirs were"):
         ship([tmp_path / "nowhere"], report, [], tmp_path)
 

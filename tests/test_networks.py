@@ -17,10 +17,11 @@ from models import build_model, hub
 from models.checkpoints import save_checkpoint
 from ui import checkpoints, compare, inputs, networks
 from ui.compute import Photo, explain
-from ui.inputs import EXAMPLES, example
+from ui.inputs import EXAMPLES
 from ui.layer import OWN
 from ui.networks import Embedded, Opened, Untrained, catalogue, load, rivals
 from ui.session import MOST_PROBABLE
+from ui.tiles import NOWHERE
 
 CLASSES = ("lion", "tower")
 
@@ -81,7 +82,7 @@ def test_a_trained_network_is_compared_with_those_trained_for_its_classes(shelf)
 
 @pytest.mark.usefixtures("shelf")
 def test_compare_says_what_each_trained_network_takes_the_photo_for():
-    photo = Photo.open(example(next(iter(EXAMPLES.values()))))
+    photo = Photo.open(next(iter(EXAMPLES.values())))
     choices = (photo, next(iter(catalogue())), 64, MOST_PROBABLE, None)
     about, *_ = compare.draw(*choices, scale=OWN)
     ours, cbam, ca = about.splitlines()[1:]
@@ -90,6 +91,25 @@ def test_compare_says_what_each_trained_network_takes_the_photo_for():
     assert cbam.endswith("untrained, seed 0")
     own = explain(photo, catalogue()[choices[1]], 64, None).analysis.probabilities[0]
     assert f"{CLASSES[own.argmax()]} ({own.max():.1%})" in ours
+
+
+def test_a_gradcam_that_is_0_everywhere_says_why():
+    label, source = next(iter(catalogue().items()))
+    zero = {}
+    for file in EXAMPLES.values():
+        layers = explain(Photo.open(file), source, 128, None).analysis.layers.items()
+        zero |= {(file, name): not layer.gradcam.any() for name, layer in layers}
+    assert set(zero.values()) == {True, False}
+    for found in (True, False):
+        file, layer = next(at for at, empty in zero.items() if empty == found)
+        choices = (Photo.open(file), label, 128, MOST_PROBABLE, layer)
+        *_, cams, matrix = compare.draw(*choices, scale=OWN)
+        first = cams.split("<figure")[1]
+        assert (NOWHERE in first) == found
+        said = matrix.data[0].text[3]  # DRTAM's Grad-CAM and the other maps
+        assert (said[0] == "–") == found
+        if found:
+            assert "a map is the same everywhere" in matrix.layout.title.text
 
 
 @pytest.mark.usefixtures("shelf")

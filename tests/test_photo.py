@@ -81,7 +81,17 @@ def test_the_whole_photo_is_seen_at_about_the_size_asked_for(size):
     width, height = fit(*size, 224)
     assert width % 32 == height % 32 == 0
     assert 0.8 * 224**2 <= width * height <= 1.25 * 224**2
-    assert width / height == pytest.approx(size[0] / size[1], rel=0.3)
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.2)
+
+
+def test_the_proportions_of_usual_photos_are_nearly_kept():
+    assert fit(4032, 3024, 128) == (128, 96)
+    assert fit(2160, 3840, 224) == (160, 288)
+    for side in range(1000, 2001, 25):
+        for size, off in ((64, 0.3), (96, 0.2), (128, 0.16), (224, 0.1), (512, 0.05)):
+            width, height = fit(side, 1000, size)
+            assert width * 1000 / (height * side) == pytest.approx(1, rel=off), (side, size)
+            assert fit(1000, side, size) == (height, width)
 
 
 def test_the_tensor_is_torchvisions_normalisation_of_the_pixels(lion):

@@ -42,4 +42,6 @@ def test_a_chart_of_maps_names_each_and_where_it_is_high():
 
 def test_a_matrix_is_read_out_pair_by_pair():
     figure = correlation_figure(["a", "b"], [[1.0, float("nan")], [float("nan"), 1.0]], "Alike")
-    assert figure.layout.meta["description"] == "Alike. a and b –."
+    assert (
+        figure.layout.meta["description"] == "Alike; –: a map is the same everywhere. a and b –."
+    )

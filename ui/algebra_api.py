@@ -26,7 +26,8 @@ def steps(photo: str, layer: str, network: str = "", size: int | None = None) ->
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
+            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
+            handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: the label of a DRTAM network; the default network if empty.
         size: side of a square with as many pixels as the network is to see, 96 to 448; the

@@ -56,7 +56,8 @@ def analyze(
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
+            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
+            handle_file gives.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
         size: side of a square with as many pixels as the network is to see, 96 to 448; the
@@ -108,7 +109,8 @@ def layer(
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
+            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
+            handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
@@ -145,7 +147,8 @@ def descriptors(photo: str, layer: str, network: str = "", size: int | None = No
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
+            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
+            handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: the label of a DRTAM network; the default network if empty.
         size: side of a square with as many pixels as the network is to see, 96 to 448; the
@@ -183,7 +186,8 @@ def compare_modules(
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
+            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
+            handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
@@ -224,7 +228,8 @@ def variant(
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
+            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
+            handle_file gives.
         backbone: resnet18, resnet34, resnet50, resnet101, resnet152, mobilenet_v2,
             mobilenet_v2_075, mobilenet_v2_050, maskrcnn_resnet18, maskrcnn_resnet50,
             maskrcnn_resnet101, fcn_resnet50 or fcn_resnet101.

@@ -10,7 +10,7 @@ from ui.compute import Photo, View, explain
 from ui.layer import OWN, SHARED
 from ui.networks import ATTENTION_NAMES, load, rivals
 from ui.session import Session, source_of, view_of
-from ui.tiles import Tile, tiles_html
+from ui.tiles import Tile, cam_tile, tiles_html
 from viz.correlation import correlation_figure
 from viz.overlay import value_range
 from viz.text import plain
@@ -89,7 +89,7 @@ def draw(
         seen, cam = analysis.trace.spatial()[0], analysis.gradcam[0]
         maps.append(Tile(title, seen, f"attention map of {name}", view.note, limits))
         subtitle = f"{title}: {explained}"
-        cams.append(Tile(subtitle, cam, f"Grad-CAM of {name}", view.note, cam_limits))
+        cams.append(cam_tile(Tile(subtitle, cam, f"Grad-CAM of {name}", view.note, cam_limits)))
     lines = [f"Layer **{name}** of"]
     lines += [f"- {view.label}{_answer(view)}" for view, _ in found.values()]
     names, table = correlations(found)

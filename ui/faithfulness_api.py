@@ -38,7 +38,8 @@ def faithfulness(
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
+            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
+            handle_file gives.
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks, no detector; the default network if empty.
         target: the class; -1 for the most probable one.

@@ -12,7 +12,7 @@ import gradio as gr
 from drtam.explain import PhotoError
 from ui import checkpoints, links, take_away
 from ui.compute import SIZE_STEP, SIZES, Photo, View, own_size
-from ui.examples import EXAMPLES, example
+from ui.examples import EXAMPLES
 from ui.networks import Embedded, Opened, catalogue, cost, damaged, load, spec_of
 from ui.photo_argument import uploaded
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
@@ -29,7 +29,7 @@ def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
     """The controls beside the tabs, the state behind them, and events of another network."""
     first = next(iter(EXAMPLES.values()))
     photo = gr.Image(
-        value=example(first),
+        value=first,
         type="filepath",
         sources=["upload", "clipboard", "webcam"],
         label="Photo",
@@ -38,7 +38,7 @@ def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
         alt_text="The photo that is analysed",
     )
     gr.Examples(
-        [[example(file)] for file in EXAMPLES.values()],
+        [[file] for file in EXAMPLES.values()],
         inputs=photo,
         example_labels=list(EXAMPLES),
         label="Photos to try",
@@ -153,7 +153,7 @@ def warm_up() -> None:
     load(source)
     label, file = next(iter(EXAMPLES.items()))
     LOG.info("Analysing the first photo, %s", label)
-    view_of(Photo.open(example(file)), network, own_size(source), MOST_PROBABLE)
+    view_of(Photo.open(file), network, own_size(source), MOST_PROBABLE)
     LOG.info("Starting the server; the address follows")
 
 

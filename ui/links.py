@@ -11,7 +11,7 @@ import gradio as gr
 
 from models import attention_layers
 from ui.compute import SIZE_STEP, SIZES, Photo, own_size
-from ui.examples import EXAMPLES, example
+from ui.examples import EXAMPLES
 from ui.networks import catalogue, load
 from ui.session import MOST_PROBABLE, Session
 
@@ -106,7 +106,7 @@ def connect(
         place = Place.of(dict(request.query_params), labels)
         path = None
         if place.photo is not None:  # Gradio serves nothing from outside its cache
-            path = photo.move_resource_to_block_cache(example(EXAMPLES[place.photo]))
+            path = photo.move_resource_to_block_cache(EXAMPLES[place.photo])
         return restored(place, path)
 
     return demo.load(
@@ -200,4 +200,4 @@ def label_of(photo: Photo) -> str | None:
 
 @lru_cache(maxsize=1)
 def _examples() -> dict[bytes, str]:
-    return {Photo.open(example(file)).digest: label for label, file in EXAMPLES.items()}
+    return {Photo.open(file).digest: label for label, file in EXAMPLES.items()}

@@ -18,7 +18,7 @@ from gradio_client.utils import is_file_obj_with_meta
 
 from drtam.explain import PhotoError
 from ui.compute import Photo
-from ui.examples import EXAMPLES, example
+from ui.examples import EXAMPLES
 
 MAX_URI = 3_000_000  # characters; the mcp package takes messages of 4 MB
 
@@ -33,7 +33,7 @@ def photo_of(given: Any) -> Photo:
         if is_file_obj_with_meta(given):  # Gradio has checked the paths of those that have it
             return Photo.open(given["path"])
         if isinstance(given, str) and given in EXAMPLES:
-            return Photo.open(example(EXAMPLES[given]))
+            return Photo.open(EXAMPLES[given])
         return Photo.open(_decoded(given))
     except PhotoError as error:
         raise gr.Error(str(error), print_exception=False) from error

@@ -12,7 +12,7 @@ from ui.compute import Photo, View
 from ui.layer import OWN, SHARED
 from ui.networks import load
 from ui.session import MOST_PROBABLE, Session, source_of, view_of
-from ui.tiles import Tile, tiles_html
+from ui.tiles import Tile, cam_tile, tiles_html
 from ui.variants import counterpart
 from viz.overlay import value_range
 from viz.text import plain
@@ -21,6 +21,7 @@ EXPLANATION = """
 **A** is what the page shows now. Pin it as **B**, then choose another photo, network, class or
 resolution: both are drawn at the same layer, and what differs between them."""
 SHOWN = 4  # classes of each
+MAP, CAM = "attention map", "Grad-CAM"
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def draw(
     ]
     return (
         describe(a, b, rank_correlation(*maps)),
-        tiles_of((a, b), maps, names, "attention map", shared=scale == SHARED),
-        tiles_of((a, b), cams, explained, "Grad-CAM", shared=scale == SHARED),
+        tiles_of((a, b), maps, names, MAP, shared=scale == SHARED),
+        tiles_of((a, b), cams, explained, CAM, shared=scale == SHARED),
     )
 
 
@@ -123,6 +124,8 @@ def tiles_of(
         Tile(name, values, what, view.note, limits, photo=view.pixels)
         for name, values, view in zip(names, maps, views, strict=True)
     ]
+    if what == CAM:
+        tiles = [cam_tile(tile) for tile in tiles]
     notes = " ".join(dict.fromkeys(view.note for view in views if view.note))
     tiles.append(Tile("A − B", difference(*maps), f"difference, {what}", notes, signed=True))
     return tiles_html(views[0].pixels, tiles)

@@ -31,7 +31,8 @@ def side_by_side(
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
+            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
+            handle_file gives.
         other_photo: likewise; may be the same.
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.

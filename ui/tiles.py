@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from PIL import Image
@@ -27,6 +27,11 @@ element.addEventListener('click', event => {
   if (tile) trigger('click', {layer: tile.dataset.layer});
 });"""
 
+NOWHERE = (
+    "0 everywhere: by its mean gradients, what the module passes on speaks for the class nowhere. "
+    "What bypasses the module still may."
+)
+
 MARK_SELECTED_LAYER = """
 layer => document.querySelectorAll('[data-layer]').forEach(
   tile => tile.setAttribute('aria-pressed', tile.dataset.layer === layer))"""
@@ -44,6 +49,7 @@ class Tile:
         limits: of the colour scale; by default the map's own range.
         signed: a difference, whose colours are neutral at 0.
         photo: below the map; by default the one of all tiles.
+        remark: a sentence below it.
     """
 
     title: str
@@ -53,6 +59,12 @@ class Tile:
     limits: tuple[float, float] | None = None
     signed: bool = False
     photo: Image.Image | None = None
+    remark: str = ""
+
+
+def cam_tile(tile: Tile) -> Tile:
+    """A Grad-CAM's tile, which says what it means that the map is 0 everywhere."""
+    return tile if tile.values.any() else replace(tile, remark=NOWHERE)
 
 
 def tiles_html(photo: Image.Image, tiles: Sequence[Tile], *, selected: str | None = None) -> str:
@@ -86,6 +98,8 @@ def _tile_html(size: tuple[int, int], tile: Tile, selected: str | None) -> str:
         f'<span class="range" aria-hidden="true"><i>{low:.4g}</i>'
         f'<u style="background:{gradient}"></u><i>{high:.4g}</i></span>'
     )
+    if tile.remark:
+        body += f'<span class="remark">{escape(tile.remark)}</span>'
     if selected is None:
         return f'<figure class="tile"{own}>{body}</figure>'
     pressed = str(tile.title == selected).lower()

@@ -12,7 +12,7 @@ from ui import checkpoints
 from ui.compute import Photo, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Source, Untrained, cost, spec_of
 from ui.session import Session, source_of, view_of
-from ui.tiles import Tile, tiles_html
+from ui.tiles import Tile, cam_tile, tiles_html
 
 MAP, CAM = "attention map", "Grad-CAM"  # for who cannot see them
 NONE = "none"  # of the attentions: the plain backbone
@@ -158,7 +158,7 @@ def tiles_of(current: View, variant: View | None, layer: str | None) -> tuple[li
     """Map and Grad-CAM of both networks, and why one may be missing."""
     name, found = current.layer(layer)
     now = Tile(f"now: {name}", found.trace.spatial()[0], MAP, current.note)
-    cam = Tile("now: Grad-CAM", found.gradcam[0], CAM, current.note)
+    cam = cam_tile(Tile("now: Grad-CAM", found.gradcam[0], CAM, current.note))
     if variant is None:
         return [now, cam], "The plain network has no attention, hence no map."
     other = counterpart(variant, name, current)
@@ -166,4 +166,5 @@ def tiles_of(current: View, variant: View | None, layer: str | None) -> tuple[li
     then = Tile(f"variant: {other}", changed.trace.spatial()[0], MAP, variant.note)
     if not variant.analysis.probabilities.max() > 0:
         return [now, then, cam], "The untrained detector finds nothing, hence no Grad-CAM."
-    return [now, then, cam, Tile("variant: Grad-CAM", changed.gradcam[0], CAM, variant.note)], ""
+    variant_cam = Tile("variant: Grad-CAM", changed.gradcam[0], CAM, variant.note)
+    return [now, then, cam, cam_tile(variant_cam)], ""

@@ -16,7 +16,7 @@ from ui.interventions import CHANGES, MADE_FOR, MOST_GAIN, Asked, WhatIf, report
 from ui.networks import spec_of
 from ui.region import ELEMENT, PAINT, READ, mask_of, region_html
 from ui.session import Session, source_of, view_of
-from ui.tiles import Tile, tiles_html
+from ui.tiles import Tile, cam_tile, tiles_html
 from viz.ablation import layer_effects_figure, paired_scores_figure
 from viz.overlay import value_range
 from viz.text import plain
@@ -114,7 +114,7 @@ def draw(
         return [*controls, *[gr.skip()] * 7]
     tiles = [
         Tile(f"{name}: map", found.trace.spatial()[0], "attention map", view.note),
-        Tile(f"{name}: Grad-CAM", found.gradcam[0], "map of Grad-CAM", view.note),
+        cam_tile(Tile(f"{name}: Grad-CAM", found.gradcam[0], "map of Grad-CAM", view.note)),
     ]
     shown = [HINT, tiles_html(view.pixels, tiles), *[gr.Plot(visible=False)] * 2, "", "", None]
     return [*controls, *shown]
@@ -204,7 +204,7 @@ def tiles_of(found: WhatIf) -> list[Tile]:
 
     return [
         *pair("map", [spatial(before), spatial(after)]),
-        *pair("Grad-CAM", [before.gradcam[0], after.gradcam[0]]),
+        *map(cam_tile, pair("Grad-CAM", [before.gradcam[0], after.gradcam[0]])),
     ]
 
 

@@ -36,7 +36,8 @@ def what_if(
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "a lion", "a cheetah", "a tower" or "a bus". A program may give what handle_file gives.
+            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
+            handle_file gives.
         changes: any of off (A = 1), off_initial, off_complement, exact_residual, and flat_c,
             flat_h, flat_w with _initial or _complement (the factor replaced by its mean);
             flat_c alone for CBAM, flat_h and flat_w alone for CA. May be empty with a region.

@@ -15,6 +15,8 @@ def correlation_figure(
     names: Sequence[str], correlations: Sequence[Sequence[float]], title: str
 ) -> go.Figure:
     """Rank correlations in [-1, 1] as a matrix with its numbers; NaN where one map is constant."""
+    if any(math.isnan(v) for row in correlations for v in row):
+        title += "; –: a map is the same everywhere"
     text = [["–" if math.isnan(v) else f"{v:.2f}" for v in row] for row in correlations]
     figure = go.Figure(
         go.Heatmap(

@@ -6,6 +6,7 @@ import io
 import math
 import os
 from dataclasses import dataclass
+from itertools import product
 from typing import BinaryIO
 
 import numpy as np
@@ -212,14 +213,23 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def fit(width: int, height: int, size: int) -> tuple[int, int]:
-    """The sides at which a photo is analysed: about size x size pixels, its own proportions.
+    """The sides at which a photo is analysed: about size x size pixels, about its proportions.
 
     Both are multiples of 32, the stride of the backbones; a square photo keeps ``size``
-    where that is one.
+    where that is one. Of the four pairs of multiples around the exact sides it is the one that
+    changes the proportions least, where a change of the number of pixels counts a quarter.
     """
-    scale = size / math.sqrt(width * height)
-    sides = (max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (width, height))
-    return next(sides), next(sides)
+    scale = size / (math.sqrt(width * height) * STRIDE)
+
+    def change(pair: tuple[int, ...]) -> float:
+        columns, rows = pair
+        proportions = math.log(columns * height / (rows * width))
+        return abs(proportions) + abs(math.log(columns * rows * (STRIDE / size) ** 2)) / 4
+
+    exact = (side * scale for side in (width, height))
+    around = ((max(1, math.floor(side)), max(1, math.ceil(side))) for side in exact)
+    columns, rows = min(product(*around), key=change)
+    return columns * STRIDE, rows * STRIDE
 
 
 def prepare(
