@@ -43,7 +43,7 @@ def how_measured(report: Report) -> str:
     """How it was measured."""
     deep = any(item.ablations for item in report.results)
     what = "latency, maps and changes" if deep else "latency"
-    measured = f"{report.photos} photos; {what} at {report.size} pixels"
+    measured = f"{report.photos} photos, classified in bfloat16; {what} at {report.size} pixels"
     if any(item.maps for item in report.results):
         measured += f"; maps on {report.boxes} photos, drawn with seed 0"
     return f"`{report.command}` on {report.machine}.\n\n{measured}."
@@ -106,7 +106,6 @@ def _score(found: Score) -> str:
 
 
 def _classifiers(options: argparse.Namespace, device: torch.device) -> str:
-    photos = open_photos(options.data, "val", options.photo_size, options.cache)
     names = [faithfulness.name_of(path) for path in options.checkpoints]
     if len(set(names)) < len(names):
         raise ValueError(f"checkpoints must have different names, not {', '.join(names)}")
@@ -116,6 +115,8 @@ def _classifiers(options: argparse.Namespace, device: torch.device) -> str:
     }
     own = {checkpoint.description.input_size for checkpoint in checkpoints.values()}
     sizes = options.sizes or sorted(own)
+    side = options.photo_size or max(sizes)
+    photos = open_photos(options.data, "val", side, options.cache)
     report = evaluate(
         checkpoints,
         photos,
@@ -179,8 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(report)
     if options.out:
         (options.out / "results.md").write_text(report)
-    if options.faithfulness:
-        paths = [str(path) for path in options.checkpoints if describe(path).spec.attention]
+    paths = [str(path) for path in options.checkpoints if describe(path).spec.attention]
+    if options.faithfulness and paths:
         given = {k: getattr(options, k) for k in ("data", "cache", "photo_size", "out")}
         given["photos"] = options.faithfulness
         pairs = [(f"--{k.replace('_', '-')}", str(v)) for k, v in given.items() if v is not None]

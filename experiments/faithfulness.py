@@ -31,7 +31,7 @@ from experiments.localisation import first
 from experiments.machine import machine
 from experiments.photos import Photos, open_photos
 from models import attention_layers
-from models.checkpoints import Checkpoint, load_checkpoint
+from models.checkpoints import Checkpoint, describe, load_checkpoint
 
 METRICS = ("deletion", "insertion", "ROAD", "sensitivity", "shuffled weights")
 RESAMPLES = 2000
@@ -126,18 +126,23 @@ def markdown(judged: Sequence[Judgement], photos: int, steps: int) -> str:
     lines = [
         f"Machine: {about_machine()}. {photos} photos, drawn with seed 0; {steps} steps; mean and "
         f"95 % bootstrap interval ({RESAMPLES} resamples). Deletion, sensitivity: lower is "
-        "better; insertion, ROAD: higher; shuffled weights: nearer to 0.",
+        "better; insertion, ROAD: higher; shuffled weights: nearer to 0. Maps that are the same "
+        "everywhere rank nothing and are left out: in brackets how many remain.",
     ]
     for item in judged:
         lines += ["", f"{item.name}, {item.layer}:", "", f"| map | {' | '.join(METRICS)} |"]
         lines.append("|---" * (1 + len(METRICS)) + "|")
         for kind, metrics in item.maps.items():
-            cells = [
-                "–" if v is None else f"{v.mean:.4f} [{v.low:.4f}, {v.high:.4f}]"
-                for v in metrics.values()
-            ]
+            cells = [_cell(v, photos) for v in metrics.values()]
             lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(found: Interval | None, photos: int) -> str:
+    if found is None:
+        return "–"
+    fewer = f" ({found.photos})" if found.photos < photos else ""
+    return f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}]{fewer}"
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +150,11 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoints", nargs="+", type=Path, help="files of experiments.train")
     parser.add_argument("--data", required=True, help="as for experiments.train")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
-    parser.add_argument("--photo-size", type=int, default=64, help="side of the decoded photos")
+    parser.add_argument(
+        "--photo-size",
+        type=int,
+        help="side of the decoded photos; if none, the largest resolution they are looked at",
+    )
 
 
 def name_of(path: Path) -> str:
@@ -168,10 +177,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     check_range("photos", options.photos, 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    everything = open_photos(options.data, "val", options.photo_size, options.cache)
-    photos = first(everything, options.photos)
+    about = {path: describe(path) for path in options.checkpoints}
+    side = options.photo_size or max(one.input_size for one in about.values())
+    photos = first(open_photos(options.data, "val", side, options.cache), options.photos)
     judged = []
     for path in options.checkpoints:
+        if about[path].spec.attention is None:
+            print(f"{name_of(path)} is left out: it has no attention, hence no map to judge")
+            continue
         checkpoint = load_checkpoint(path, device)
         judged.append(
             judge(name_of(path), checkpoint, photos, options.layer, options.steps, device)

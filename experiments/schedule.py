@@ -11,6 +11,7 @@ MILESTONES = {  # after which the rate is divided by 10, as shares of the epochs
     "1x": (8 / 12, 11 / 12),
 }
 POWER, END = 0.9, 0.01  # of the polynomial policy; END as a share of the largest rate
+KEPT = 0.98  # by each epoch of the policy that is named after it
 START = 1 / 25  # of the one-cycle policy, as a share of the largest rate
 
 
@@ -23,6 +24,8 @@ def rate_at(recipe: Optimisation, epoch: float) -> float:
         return rising
     if recipe.schedule in MILESTONES:
         return 0.1 ** sum(epoch >= share * recipe.epochs for share in MILESTONES[recipe.schedule])
+    if recipe.schedule == "epoch":
+        return KEPT ** math.floor(epoch)
     falling = (epoch - recipe.warmup) / (recipe.epochs - recipe.warmup)
     if recipe.schedule == "poly":
         return END + (1 - END) * math.pow(1 - falling, POWER)

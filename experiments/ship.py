@@ -57,8 +57,9 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
         "",
         f"Right for {best.top1:.1f} % of {report.photos} validation photos (among its first five "
         f"answers for {best.top5:.1f} %), at the analysis resolution of {report.size} x "
-        f"{report.size} pixels. Of those measured it is the one with the lowest calibration error "
-        "that costs no more top-1 than chance may.",
+        f"{report.size} pixels. In the mean of the networks that were evaluated together it "
+        "is the best calibrated of those measured whose top-1 is as high as the highest, within "
+        "chance.",
         "",
         *_resolutions(item),
         "",

@@ -128,6 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **{k: str(v) for k, v in asdict(recipe).items()},
         "data": str(options.data),
         "seed": options.seed,
+        "accumulate": options.accumulate,
+        "backbone_weights": options.backbone_weights,
+        "fresh_attention": options.fresh_attention,
+        "distill_from": str(options.distill_from),
     }
     if isinstance(recipe, Recipe):
         identity["photo_size"] = options.photo_size or recipe.size
@@ -161,6 +165,11 @@ def _task(options: argparse.Namespace, recipe: AnyRecipe, device: torch.device) 
         train, val = (
             open_photos(options.data, split, side, options.cache) for split in ("train", "val")
         )
+        if train.classes != val.classes:
+            raise ValueError(
+                f"{options.data} must have the same classes in train and val, but only one has "
+                f"{', '.join(sorted(set(train.classes) ^ set(val.classes))[:5])}"
+            )
         teacher = _teacher(options.distill_from, train.classes, device)
         return Classification(recipe, train, val, device, teacher)
     for name in ("photo_size", "distill_from"):

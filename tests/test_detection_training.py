@@ -152,7 +152,8 @@ def test_a_classifiers_weights_start_the_resnet_inside(tmp_path, name):
 
 def test_preset_and_backbone_follow_from_each_other():
     assert choose(None, None) == ("short", "resnet50")
-    assert choose("paper-resnet101", None) == ("paper-resnet101", "resnet50")
+    assert choose("paper-resnet101", None) == ("paper-resnet101", "resnet101")
+    assert choose("paper-mobilenetv2", None) == ("paper-mobilenetv2", "mobilenet_v2")
     assert choose(None, "maskrcnn_resnet18") == ("short-maskrcnn", "maskrcnn_resnet18")
     assert choose(None, "fcn_resnet101") == ("short-fcn", "fcn_resnet101")
     for name in ("maskrcnn-resnet50", "maskrcnn-resnet101", "fcn-resnet50", "fcn-resnet101"):

@@ -212,6 +212,17 @@ def plain() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
 
 
+class Unused(nn.Module):
+    """Holds attention that it never calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.head = DRTAM(8), nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x).mean((2, 3))
+
+
 def strip() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3), DRTAM(8), nn.AvgPool2d((94, 1)), nn.Flatten(2))
 
@@ -220,6 +231,7 @@ def strip() -> nn.Module:
     ("network", "target", "says"),
     [
         (plain, None, "no attention module"),
+        (Unused, None, "calls none of its attention modules"),
         (strip, None, r"not \(1, 8, 94\)"),
         (Foreign, 7, "target must be from 0 to 6, not 7"),
         (Foreign, -1, "target must be from 0 to 6, not -1"),

@@ -56,6 +56,24 @@ def blob() -> tuple[Linear, Tensor, Tensor]:
     return Linear(important / 36), photo, important
 
 
+def test_a_gradcam_that_is_0_everywhere_has_no_numbers():
+    head = nn.Linear(8, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 8))
+    stem = nn.Conv2d(3, 8, 4, stride=4)
+    network = nn.Sequential(stem, nn.ReLU(), DRTAM(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    image = torch.rand(1, 3, 48, 48)
+    for target, exists in ((0, False), (1, True)):  # against class 0 speaks all that there is
+        found = faithfulness(network.eval(), image, "2", target, steps=2)
+        areas = (found.deletion.area, found.insertion.area, found.road.area)
+        table = torch.stack((*areas, found.sensitivity, found.randomised), 1)
+        row = found.names.index("gradcam")
+        assert table[row].isfinite().all() == exists
+        assert table[row].isnan().all() != exists
+        others = [k for k in range(len(found.names)) if k != row]
+        assert table[others].isfinite().all()
+
+
 def test_areas_of_four_pixels_are_those_of_hand():
     network = Linear(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
     photo = grey(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))  # its mean is 1/4

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.faithfulness import interval, main
 from models import build_model
-from models.checkpoints import save_checkpoint
+from models.checkpoints import describe, save_checkpoint
 
 
 def test_intervals_hold_the_mean_and_shrink_with_more_photos():
@@ -36,9 +36,17 @@ def test_the_command_reports_every_map_and_metric(tiny, tmp_path, capsys):
     )
     out = tmp_path / "out"
     data = ["--data", str(tiny), "--cache", str(tmp_path)]
-    main([str(path), *data, "--photos", "2", "--steps", "3", "--out", str(out)])
+    plain = tmp_path / "plain.safetensors"
+    about = describe(path)
+    network = build_model("resnet18", num_classes=2, seed=0)
+    known = {"classes": about.classes, "mean": about.mean, "std": about.std}
+    save_checkpoint(network, plain, **known, input_size=64)
+    files = [str(plain), str(path)]
+    main([*files, *data, "--photos", "2", "--steps", "3", "--out", str(out)])
     report = (out / "faithfulness.md").read_text()
-    assert report.strip() == capsys.readouterr().out.strip()
+    left_out, _, printed = capsys.readouterr().out.partition("\n")
+    assert left_out == "plain is left out: it has no attention, hence no map to judge"
+    assert report.strip() == printed.strip()
     content = json.loads((out / "faithfulness.json").read_text())
     assert content["photos"] == 2
     assert "scipy" in content["machine"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from ui.inputs import EXAMPLES
 from ui.layer import OWN
 from ui.networks import Embedded, Opened, Untrained, catalogue, load, rivals
 from ui.session import MOST_PROBABLE
-from ui.tiles import NOWHERE
+from ui.tiles import NOTHING, NOWHERE, Tile, cam_tile
 
 CLASSES = ("lion", "tower")
 
@@ -110,6 +111,11 @@ def test_a_gradcam_that_is_0_everywhere_says_why():
         assert (said[0] == "–") == found
         if found:
             assert "a map is the same everywhere" in matrix.layout.title.text
+    analysis = explain(Photo.open(file), source, 128, None).analysis
+    nothing = dataclasses.replace(analysis, probabilities=0 * analysis.probabilities)
+    tile = Tile("Grad-CAM", torch.zeros(3, 3), "map")
+    assert cam_tile(tile, analysis).remark == NOWHERE
+    assert cam_tile(tile, nothing).remark == NOTHING  # a detector without a box
 
 
 @pytest.mark.usefixtures("shelf")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -134,6 +135,16 @@ def test_a_teacher_and_weights_to_start_from(data, whole, tmp_path):
 def test_a_training_goes_on_with_its_own_settings_only(data, whole):
     with pytest.raises(ValueError, match=r"a training with another rate: .* or another --out"):
         main(options(data, whole, "--rate", "0.07"))
+    with pytest.raises(ValueError, match="a training with another backbone_weights: "):
+        main(options(data, whole, "--backbone-weights", str(whole / "model.safetensors")))
+
+
+def test_validation_photos_of_other_classes_are_refused(data, tmp_path):
+    less = tmp_path / "less"
+    shutil.copytree(data, less)
+    shutil.rmtree(less / "val" / CLASSES[1])
+    with pytest.raises(ValueError, match=rf"same classes .* only one has {CLASSES[1]}$"):
+        main(options(less, tmp_path / "out"))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +174,7 @@ def test_the_presets_are_section_4_1():
         assert (recipe.momentum, recipe.size, recipe.ema) == (0.9, 224, 0)
 
 
-@pytest.mark.parametrize("schedule", ["step", "1x", "cosine", "onecycle", "poly"])
+@pytest.mark.parametrize("schedule", ["step", "1x", "epoch", "cosine", "onecycle", "poly"])
 def test_the_rate_follows_torchs_schedules(schedule):
     recipe = Recipe(50, 32, 0.3, 0, schedule=schedule, warmup=10 if schedule == "onecycle" else 0)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
@@ -171,6 +182,7 @@ def test_the_rate_follows_torchs_schedules(schedule):
     reference = {
         "step": lambda: kinds.MultiStepLR(optimizer, [15, 30, 45]),
         "1x": lambda: kinds.MultiStepLR(optimizer, [34, 46]),  # 33.3 and 45.8
+        "epoch": lambda: kinds.StepLR(optimizer, 1, 0.98),
         "poly": lambda: kinds.PolynomialLR(optimizer, 50, 0.9),
         "cosine": lambda: kinds.CosineAnnealingLR(optimizer, 50),
         "onecycle": lambda: kinds.OneCycleLR(

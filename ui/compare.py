@@ -89,7 +89,8 @@ def draw(
         seen, cam = analysis.trace.spatial()[0], analysis.gradcam[0]
         maps.append(Tile(title, seen, f"attention map of {name}", view.note, limits))
         subtitle = f"{title}: {explained}"
-        cams.append(cam_tile(Tile(subtitle, cam, f"Grad-CAM of {name}", view.note, cam_limits)))
+        tile = Tile(subtitle, cam, f"Grad-CAM of {name}", view.note, cam_limits)
+        cams.append(cam_tile(tile, view.analysis))
     lines = [f"Layer **{name}** of"]
     lines += [f"- {view.label}{_answer(view)}" for view, _ in found.values()]
     names, table = correlations(found)

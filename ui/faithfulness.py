@@ -199,7 +199,7 @@ def report_of(layer: str, results: Judged) -> str:
     """What was judged, how far it can be trusted, and the table of all maps and metrics."""
     lines = [f"Layer **{layer}** of"]
     for view, result in results.values():
-        start = float(result.deletion.probabilities[0, 0])
+        start = float(result.deletion.probabilities[-1, 0])
         lines.append(f"- {view.label}: {plain(view.classes[result.target])} ({start:.2%})")
     if not all(view.trained for view, _ in results.values()):
         lines.append(UNTRAINED)

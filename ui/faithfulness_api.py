@@ -33,7 +33,7 @@ def faithfulness(
 
     Areas under the curves of deletion (lower is better), insertion and ROAD (higher is better),
     sensitivity to slight noise (lower), and rank correlation with the map of shuffled weights
-    (nearer to 0; null where a map is constant), each beside a random map and a centre blob. Of
+    (nearer to 0), each beside a random map and a centre blob; null where a map is constant. Of
     networks that are not trained these numbers mean nothing. Takes many seconds.
 
     Args:
@@ -55,15 +55,15 @@ def faithfulness(
     networks = {}
     for kind, (view, result) in results.items():
         curves = {name: getattr(result, name) for name in METRICS[:3]}
-        maps = {
-            name: {
-                metric: None if math.isnan(value) else value
-                for metric, value in zip(METRICS, numbers, strict=True)
-            }
+        maps: Json = {
+            name: dict(zip(METRICS, map(_known, numbers), strict=True))
             for name, *numbers in rows_of(result)
         }
         for i, name in enumerate(result.names):
-            maps[name]["curves"] = {key: c.probabilities[i].tolist() for key, c in curves.items()}
+            maps[name]["curves"] = {
+                key: list(map(_known, curve.probabilities[i].tolist()))
+                for key, curve in curves.items()
+            }
         networks[kind] = {
             **about(view),
             "target": result.target,
@@ -71,3 +71,7 @@ def faithfulness(
             "maps": maps,
         }
     return {"networks": networks}
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

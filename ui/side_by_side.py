@@ -125,7 +125,7 @@ def tiles_of(
         for name, values, view in zip(names, maps, views, strict=True)
     ]
     if what == CAM:
-        tiles = [cam_tile(tile) for tile in tiles]
+        tiles = [cam_tile(t, view.analysis) for t, view in zip(tiles, views, strict=True)]
     notes = " ".join(dict.fromkeys(view.note for view in views if view.note))
     tiles.append(Tile("A − B", difference(*maps), f"difference, {what}", notes, signed=True))
     return tiles_html(views[0].pixels, tiles)

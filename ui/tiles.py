@@ -11,6 +11,7 @@ from html import escape
 from PIL import Image
 from torch import Tensor
 
+from drtam.explain import Analysis
 from viz.color import CSS_GRADIENT, SIGNED_CSS_GRADIENT
 from viz.overlay import map_picture, value_range
 from viz.words import extremes
@@ -31,6 +32,7 @@ NOWHERE = (
     "0 everywhere: by its mean gradients, what the module passes on speaks for the class nowhere. "
     "What bypasses the module still may."
 )
+NOTHING = "0 everywhere: the network finds nothing of the class."
 
 MARK_SELECTED_LAYER = """
 layer => document.querySelectorAll('[data-layer]').forEach(
@@ -62,9 +64,12 @@ class Tile:
     remark: str = ""
 
 
-def cam_tile(tile: Tile) -> Tile:
-    """A Grad-CAM's tile, which says what it means that the map is 0 everywhere."""
-    return tile if tile.values.any() else replace(tile, remark=NOWHERE)
+def cam_tile(tile: Tile, analysis: Analysis) -> Tile:
+    """The tile of an analysis's Grad-CAM, which says what it means to be 0 everywhere."""
+    if tile.values.any():
+        return tile
+    found = bool(analysis.probabilities[0, int(analysis.target[0])] > 0)
+    return replace(tile, remark=NOWHERE if found else NOTHING)
 
 
 def tiles_html(photo: Image.Image, tiles: Sequence[Tile], *, selected: str | None = None) -> str:

@@ -158,7 +158,7 @@ def tiles_of(current: View, variant: View | None, layer: str | None) -> tuple[li
     """Map and Grad-CAM of both networks, and why one may be missing."""
     name, found = current.layer(layer)
     now = Tile(f"now: {name}", found.trace.spatial()[0], MAP, current.note)
-    cam = cam_tile(Tile("now: Grad-CAM", found.gradcam[0], CAM, current.note))
+    cam = cam_tile(Tile("now: Grad-CAM", found.gradcam[0], CAM, current.note), current.analysis)
     if variant is None:
         return [now, cam], "The plain network has no attention, hence no map."
     other = counterpart(variant, name, current)
@@ -167,4 +167,4 @@ def tiles_of(current: View, variant: View | None, layer: str | None) -> tuple[li
     if not variant.analysis.probabilities.max() > 0:
         return [now, then, cam], "The untrained detector finds nothing, hence no Grad-CAM."
     variant_cam = Tile("variant: Grad-CAM", changed.gradcam[0], CAM, variant.note)
-    return [now, then, cam, cam_tile(variant_cam)], ""
+    return [now, then, cam, cam_tile(variant_cam, variant.analysis)], ""

@@ -112,9 +112,10 @@ def draw(
     ]
     if ran == (photo, network, size, target, name):
         return [*controls, *[gr.skip()] * 7]
+    cam = Tile(f"{name}: Grad-CAM", found.gradcam[0], "map of Grad-CAM", view.note)
     tiles = [
         Tile(f"{name}: map", found.trace.spatial()[0], "attention map", view.note),
-        cam_tile(Tile(f"{name}: Grad-CAM", found.gradcam[0], "map of Grad-CAM", view.note)),
+        cam_tile(cam, view.analysis),
     ]
     shown = [HINT, tiles_html(view.pixels, tiles), *[gr.Plot(visible=False)] * 2, "", "", None]
     return [*controls, *shown]
@@ -204,7 +205,11 @@ def tiles_of(found: WhatIf) -> list[Tile]:
 
     return [
         *pair("map", [spatial(before), spatial(after)]),
-        *map(cam_tile, pair("Grad-CAM", [before.gradcam[0], after.gradcam[0]])),
+        *map(
+            cam_tile,
+            pair("Grad-CAM", [before.gradcam[0], after.gradcam[0]]),
+            (found.ablation.before, found.ablation.after),
+        ),
     ]
 
 

@@ -60,6 +60,8 @@ def _values(trace: Any) -> str:
     if trace.type == "bar":
         return _bars(trace)
     values = np.asarray(trace.y, dtype=np.float64)
+    if not np.isfinite(values).any():
+        return "no values"
     if len(values) == 1:
         return f"marked at {values[0]:.4g}"
     ends = "" if trace.x is None else f"from {values[0]:.4g} to {values[-1]:.4g}, "

@@ -116,6 +116,8 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
         output = model(batch.clone())
         scores, targets = targeted(output, target)
         score = scores.values.gather(1, targets[:, None]).sum()
+        if not records:
+            raise ValueError("the network calls none of its attention modules: nothing to explain")
         outputs = [record.trace.output for record in records.values()]
         if not score.requires_grad:  # a detector without a box: nothing to explain
             score = score + 0 * outputs[-1].sum()

@@ -9,7 +9,7 @@ one batch of masked photos, or of noisy ones, serves all maps of a layer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ WIDTH = 0.25  # of the photo's sides: the standard deviation of the centre map
 class Faithfulness:
     """How the maps of one layer fared for one photo.
 
+    A map that is the same everywhere ranks nothing: all its numbers are NaN.
+
     Attributes:
         target: the class.
         names: M of them: ``combined``, for DRTAM ``initial`` and ``complement``, ``gradcam``,
@@ -40,7 +42,7 @@ class Faithfulness:
         sensitivity: (M,), the relative change under slight noise; 0 for the baselines, which
             ignore the photo.
         randomised: (M,), rank correlation with the map of shuffled weights; 1 for the
-            baselines, which ignore the network. NaN where a map is constant.
+            baselines, which ignore the network. NaN also where that map is constant.
     """
 
     target: int
@@ -103,15 +105,25 @@ def faithfulness(
     change = sensitivity(lambda near: stacked(model, near), image, draws=draws, seed=seed)
     report(0.95, "shuffled weights")
     alike = randomised(lambda network: stacked(network, image)[0], model, seed=seed)
+    flat = maps.flatten(1).cpu()
+    constant = flat.amax(1) == flat.amin(1)
+
+    def known(numbers: Tensor) -> Tensor:
+        numbers[constant] = torch.nan
+        return numbers
+
+    def known_curves(curves: Curves) -> Curves:
+        return replace(curves, probabilities=known(curves.probabilities))
+
     return Faithfulness(
         target=chosen,
         names=(*found, *BASELINES),
         maps=maps.cpu(),
-        deletion=deleted,
-        insertion=inserted,
-        road=imputed,
-        sensitivity=torch.cat((change, torch.zeros(len(BASELINES)))),
-        randomised=torch.cat((alike, torch.ones(len(BASELINES)))),
+        deletion=known_curves(deleted),
+        insertion=known_curves(inserted),
+        road=known_curves(imputed),
+        sensitivity=known(torch.cat((change, torch.zeros(len(BASELINES))))),
+        randomised=known(torch.cat((alike, torch.ones(len(BASELINES))))),
     )
 
 

@@ -49,7 +49,7 @@ def check_fits(model: nn.Module, image: Tensor) -> None:
 
 
 def bytes_per_pixel(model: nn.Module, image: Tensor) -> float:
-    """What an analysis takes at most for each pixel of a batch, weights aside.
+    """About what an analysis takes at most for each pixel of a batch, weights aside.
 
     Args:
         model: as for ``analyze``.
