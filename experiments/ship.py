@@ -45,7 +45,8 @@ HEAD = """# Results
 Written by `python -m experiments.ship` from the results of `python -m experiments.evaluate`. Our
 small counterpart of the paper's Table 4: Tiny-ImageNet-200 instead of ImageNet, photos of 64 x 64
 pixels, and a small part of the paper's epochs. Absolute numbers say little about the paper's, and
-differences between networks that are smaller than the spread between seeds mean nothing.
+differences between networks that are smaller than the spread between seeds mean nothing. Networks
+whose last commands, at the end of this page, differ in nothing but attention were trained alike.
 """
 
 
