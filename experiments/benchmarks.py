@@ -12,8 +12,8 @@ FILE = Path(__file__).with_name("benchmarks.json")
 HEAD = """# Benchmarks
 
 Written by `python -m experiments.bench ... --record`. Each number is a ratio to something run in
-the same process, in turn with it: the median over the rounds, and the quartiles; memory is measured
-once. "As usually written" is a straightforward transcription of the paper's equations,
+the same process, in turn with it: the median over the rounds, and the quartiles; memory is
+measured once. "As usually written" is a straightforward transcription of the paper's equations,
 `transcriptions.py`.
 """
 
