@@ -85,7 +85,8 @@ def test_the_whole_photo_is_seen_at_about_the_size_asked_for(size):
 
 
 def test_the_proportions_of_usual_photos_are_nearly_kept():
-    assert fit(4032, 3024, 128) == (128, 96)
+    assert fit(4032, 3024, 128) == (160, 128)
+    assert fit(4032, 3024, 96) == (128, 96)
     assert fit(2160, 3840, 224) == (160, 288)
     for side in range(1000, 2001, 25):
         for size, off in ((64, 0.3), (96, 0.2), (128, 0.16), (224, 0.1), (512, 0.05)):

@@ -217,14 +217,15 @@ def fit(width: int, height: int, size: int) -> tuple[int, int]:
 
     Both are multiples of 32, the stride of the backbones; a square photo keeps ``size``
     where that is one. Of the four pairs of multiples around the exact sides it is the one that
-    changes the proportions least, where a change of the number of pixels counts a quarter.
+    changes the proportions least, where fewer pixels count a half and more pixels an eighth.
     """
     scale = size / (math.sqrt(width * height) * STRIDE)
 
     def change(pair: tuple[int, ...]) -> float:
         columns, rows = pair
         proportions = math.log(columns * height / (rows * width))
-        return abs(proportions) + abs(math.log(columns * rows * (STRIDE / size) ** 2)) / 4
+        pixels = math.log(columns * rows * (STRIDE / size) ** 2)
+        return abs(proportions) + max(pixels / 8, -pixels / 2)
 
     exact = (side * scale for side in (width, height))
     around = ((max(1, math.floor(side)), max(1, math.ceil(side))) for side in exact)
