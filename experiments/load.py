@@ -30,14 +30,13 @@ import psutil
 from PIL import Image
 
 from experiments.machine import machine
-from experiments.server import App, running_app
+from experiments.server import ROOT, App, running_app
 from experiments.visitor import BusyError, FailedError, Visitor
-from ui.examples import EXAMPLES
 
 TABS = ("Overview", "Layer", "Descriptors", "How it works", "Compare")
 SIZES = (160, 192, 224, 256, 288)
 SHOWN = re.compile(r"--photo:url\(data:image/webp;base64,([^)]+)\)")
-EXAMPLE = np.asarray(Image.open(next(iter(EXAMPLES.values()))).convert("RGB")).mean((0, 1))
+EXAMPLE = np.asarray(Image.open(ROOT / "assets" / "espresso.jpg")).mean((0, 1))
 FAR = 8.0  # between the mean colours of two photos, of 255: more is another photo
 
 

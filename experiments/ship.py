@@ -37,7 +37,7 @@ LIMITS = """- It knows 200 classes and names one of them for any photo. Look at 
   the maps: a map of a wrong answer explains a wrong answer.
 - It learned from photos of 64 x 64 pixels. What only shows in finer detail it has never seen.
 - All accuracies are of one training with one seed. Differences between networks that are smaller
-  than the spread between seeds (experiments/RESULTS.md has what was measured of it) mean nothing.
+  than the spread between seeds (in experiments/RESULTS.md, if it was measured) mean nothing.
 - It was trained to be looked at, not to be relied upon: no use in decisions about people.
 """
 HEAD = """# Results

@@ -25,9 +25,8 @@ def steps(photo: str, layer: str, network: str = "", size: int | None = None) ->
     Large: some 50,000 numbers in a late layer.
 
     Args:
-        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
-            handle_file gives.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
+            or the name of an example: "an espresso", "a lion", "a cheetah" or "a tower".
         layer: a name from /analyze, such as layer4.2.
         network: the label of a DRTAM network; the default network if empty.
         size: side of a square with as many pixels as the network is to see, 96 to 448; the

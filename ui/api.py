@@ -55,9 +55,8 @@ def analyze(
     "trained" says whether the network has learnt anything.
 
     Args:
-        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
-            handle_file gives.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
+            or the name of an example: "an espresso", "a lion", "a cheetah" or "a tower".
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
         size: side of a square with as many pixels as the network is to see, 96 to 448; the
@@ -108,9 +107,8 @@ def layer(
     large ones (56 x 56).
 
     Args:
-        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
-            handle_file gives.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
+            or the name of an example: "an espresso", "a lion", "a cheetah" or "a tower".
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
@@ -146,9 +144,8 @@ def descriptors(photo: str, layer: str, network: str = "", size: int | None = No
     Large: up to 100,000 numbers. For the relative errors alone, call analyze.
 
     Args:
-        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
-            handle_file gives.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
+            or the name of an example: "an espresso", "a lion", "a cheetah" or "a tower".
         layer: a name from /analyze, such as layer4.2.
         network: the label of a DRTAM network; the default network if empty.
         size: side of a square with as many pixels as the network is to see, 96 to 448; the
@@ -185,9 +182,8 @@ def compare_modules(
     Call analyze before, for the names of layers.
 
     Args:
-        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
-            handle_file gives.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
+            or the name of an example: "an espresso", "a lion", "a cheetah" or "a tower".
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.
         target: the class that Grad-CAM explains; -1 for the most probable one.
@@ -227,9 +223,8 @@ def variant(
     """An untrained variant: its cost, and its maps for a photo.
 
     Args:
-        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
-            handle_file gives.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
+            or the name of an example: "an espresso", "a lion", "a cheetah" or "a tower".
         backbone: resnet18, resnet34, resnet50, resnet101, resnet152, mobilenet_v2,
             mobilenet_v2_075, mobilenet_v2_050, maskrcnn_resnet18, maskrcnn_resnet50,
             maskrcnn_resnet101, fcn_resnet50 or fcn_resnet101.

@@ -37,9 +37,8 @@ def faithfulness(
     networks that are not trained these numbers mean nothing. Takes many seconds.
 
     Args:
-        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
-            handle_file gives.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
+            or the name of an example: "an espresso", "a lion", "a cheetah" or "a tower".
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks, no detector; the default network if empty.
         target: the class; -1 for the most probable one.

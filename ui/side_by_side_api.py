@@ -30,9 +30,8 @@ def side_by_side(
     A layer that the other network lacks stands for the one at the same depth.
 
     Args:
-        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
-            handle_file gives.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
+            or the name of an example: "an espresso", "a lion", "a cheetah" or "a tower".
         other_photo: likewise; may be the same.
         layer: a name from /analyze, such as layer4.2.
         network: a label from /networks; the default network if empty.

@@ -35,9 +35,8 @@ def what_if(
     """Class scores before and after changes of the attention, and what each layer does alone.
 
     Args:
-        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, or the name of an example:
-            "an espresso", "a lion", "a cheetah" or "a tower". A program may give what
-            handle_file gives.
+        photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
+            or the name of an example: "an espresso", "a lion", "a cheetah" or "a tower".
         changes: any of off (A = 1), off_initial, off_complement, exact_residual, and flat_c,
             flat_h, flat_w with _initial or _complement (the factor replaced by its mean);
             flat_c alone for CBAM, flat_h and flat_w alone for CA. May be empty with a region.
