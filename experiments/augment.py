@@ -9,11 +9,12 @@ from torchvision.transforms import v2
 
 from experiments.recipe import Recipe
 
+STEP = 16  # between the sides that a batch may have
 GROUP = 8  # photos of a batch that share one crop and flip: eight times fewer kernels
 
 
 class Augment:
-    """Random crops, flips, mixup and cutmix; randomness is torch's global generator's.
+    """Random sides, crops, flips, mixup and cutmix; randomness is torch's global generator's.
 
     Args:
         recipe: of the training.
@@ -30,12 +31,16 @@ class Augment:
         std: tuple[float, float, float],
     ) -> None:
         self.classes = classes
-        self.crop = v2.Compose(
-            [
-                v2.RandomResizedCrop(recipe.size, scale=(recipe.smallest_crop, 1), antialias=True),
-                v2.RandomHorizontalFlip(),
-            ]
-        )
+        scale, steps = (recipe.smallest_crop, 1), recipe.spread // STEP
+        self.crops = [
+            v2.Compose(
+                [
+                    v2.RandomResizedCrop(recipe.size + k * STEP, scale=scale, antialias=True),
+                    v2.RandomHorizontalFlip(),
+                ]
+            )
+            for k in range(-steps, steps + 1)
+        ]
         self.finish = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
         mixes = [
             kind(alpha=alpha, num_classes=classes)
@@ -47,7 +52,8 @@ class Augment:
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H, W, 3) uint8 and (B,) to (B, 3, S, S) normalised and (B, K) probabilities."""
         upright = images.movedim(3, 1)
-        cropped = torch.cat([self.crop(group) for group in torch.split(upright, GROUP)])
+        crop = self.crops[int(torch.randint(len(self.crops), ()))]
+        cropped = torch.cat([crop(group) for group in torch.split(upright, GROUP)])
         x = self.finish(cropped)
         if self.mix is None:
             return x, one_hot(labels, self.classes).float()

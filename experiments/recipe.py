@@ -49,6 +49,8 @@ class Recipe(Optimisation):
 
     Attributes:
         size: side of the photos.
+        spread: pixels; each batch draws its own side, so far from ``size`` at most, in steps of
+            16.
         smallest_crop: share of a photo's area that a random crop has at least.
         label_smoothing: 0 to below 1.
         mixup: alpha of mixup, 0 for none; with both, each batch draws one.
@@ -57,6 +59,7 @@ class Recipe(Optimisation):
             block at 0, so that each block passes on what it gets (Goyal et al., 2017).
     """
 
+    spread: int = 0
     smallest_crop: float = 0.08
     label_smoothing: float = 0
     mixup: float = 0

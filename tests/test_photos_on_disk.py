@@ -122,6 +122,13 @@ def test_groups_are_cropped_differently():
     assert not torch.equal(groups[0][0], groups[1][0])
 
 
+def test_every_side_around_the_recipes_is_drawn():
+    augment = Augment(Recipe(1, 8, 0.1, 0, size=48, spread=20), 2, *NORMAL)
+    photos = torch.zeros(8, 32, 32, 3, dtype=torch.uint8)
+    shapes = {augment(photos, torch.zeros(8).long())[0].shape for _ in range(40)}
+    assert shapes == {(8, 3, side, side) for side in (32, 48, 64)}
+
+
 class Oracle(nn.Module):
     """Scores each photo by its mean colour: known, and not always right."""
 
