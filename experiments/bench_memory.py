@@ -32,11 +32,12 @@ def bench_memory(options: argparse.Namespace) -> Table:
     x = feature(options.batch, 3, options.size, options.dtype)
     with freed_at_once():
         peaks = {name: step_peak(named(options.backbone, name), x) for name in NAMES}
+        grown = growth(options.backbone)
     least = peaks.pop("none")
     rows = {name: Ratio(*[peak / least] * 3) for name, peak in peaks.items()}
     size = f"{options.dtype}, batch {options.batch}, {options.size} px"
     title = f"{options.backbone}, the largest memory of a training step, {size}"
-    return Table(title, "the plain network's bytes", rows, growth(options.backbone))
+    return Table(title, "the plain network's bytes", rows, grown)
 
 
 def growth(backbone: str) -> list[str]:

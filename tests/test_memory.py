@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from subprocess import run
 
 import psutil
 import pytest
@@ -12,7 +14,6 @@ from torch.nn.functional import interpolate
 
 from drtam import DRTAM
 from drtam.explain import analyze, memory
-from experiments import bench
 from models import build_model
 
 
@@ -49,9 +50,10 @@ def test_networks_whose_need_cannot_be_told_are_not_refused(monkeypatch):
     analyze(Scaling(), torch.zeros(1, 3, 1024, 1024))
 
 
-def test_memory_grows_with_the_pixels_as_expected(capsys):
-    bench.main(["memory", "--backbone", "resnet18", "--size", "64", "--batch", "32"])
-    printed = capsys.readouterr().out
+def test_memory_grows_with_the_pixels_as_expected():
+    small = ["--backbone", "resnet18", "--size", "64", "--batch", "32"]
+    command = [sys.executable, "-m", "experiments.bench", "memory", *small]
+    printed = run(command, capture_output=True, text=True, check=True, timeout=600).stdout
     *measured, expected = map(int, re.findall(r"(\d+)(?: at \d+ px|\.\n)", printed))
     assert len(measured) == 3
     assert measured[-1] == pytest.approx(expected, rel=0.4)
