@@ -118,6 +118,24 @@ def test_a_gradcam_that_is_0_everywhere_says_why():
     assert cam_tile(tile, nothing).remark == NOTHING  # a detector without a box
 
 
+def test_a_view_opens_on_the_last_layer_whose_gradcam_points_anywhere():
+    view = explain(Photo.open(next(iter(EXAMPLES.values()))), Untrained("resnet18"), 64, None)
+    layers = view.analysis.layers
+    names = list(layers)
+
+    def opened(empty: list[str], asked: str | None = None) -> str:
+        nowhere = {
+            name: dataclasses.replace(layers[name], gradcam=0 * layers[name].gradcam)
+            for name in empty
+        }
+        analysis = dataclasses.replace(view.analysis, layers=layers | nowhere)
+        return dataclasses.replace(view, analysis=analysis).layer(asked)[0]
+
+    assert opened([]) == opened(names) == names[-1]
+    assert opened(names[-2:]) == names[-3]
+    assert opened(names[-2:], names[-1]) == names[-1]
+
+
 @pytest.mark.usefixtures("shelf")
 def test_an_untrained_network_is_compared_with_untrained_ones_of_its_seed():
     found = rivals(Untrained("mobilenet_v2", "ca", r=16, seed=5))

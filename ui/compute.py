@@ -90,9 +90,12 @@ class View:
         return " · ".join(filter(None, (self.note, *parts)))
 
     def layer(self, name: str | None) -> tuple[str, LayerAnalysis]:
-        """The layer of that name, or else the last one."""
+        """The layer of that name, or else the last one whose Grad-CAM points anywhere."""
         layers = self.analysis.layers
-        chosen = name if name in layers else list(layers)[-1]
+        if name in layers:
+            return name, layers[name]
+        pointing = [each for each, found in layers.items() if found.gradcam.any()]
+        chosen = (pointing or list(layers))[-1]
         return chosen, layers[chosen]
 
 
