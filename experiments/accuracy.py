@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,20 +58,15 @@ def batches(
 
 
 @torch.no_grad()
-def measure(
+def classified(
     model: nn.Module,
     photos: Photos,
     size: int,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     device: torch.device,
-) -> Accuracy:
-    """Classify every photo at a resolution of ``size`` x ``size`` pixels."""
-    classes = len(photos.classes)
-    here: dict[str, Any] = {"sync_on_compute": False}  # one process measures for all
-    top1 = MulticlassAccuracy(classes, average="micro", **here).to(device)
-    top5 = MulticlassAccuracy(classes, average="micro", top_k=min(5, classes), **here).to(device)
-    calibration = MulticlassCalibrationError(classes, n_bins=15, **here).to(device)
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (B, K) and labels (B,), at a resolution of ``size`` x ``size`` pixels."""
     with evaluating(model):
         parts = tqdm(
             batches(photos, size, mean, std, device),
@@ -83,8 +78,31 @@ def measure(
         for _, images, labels in parts:
             with torch.autocast(device.type, torch.bfloat16):
                 logits = model(images.contiguous(memory_format=torch.channels_last)).float()
-            probabilities = logits.softmax(1)
-            for metric in (top1, top5, calibration):
-                metric.update(probabilities, labels)
-    values = [100 * float(metric.compute()) for metric in (top1, top5, calibration)]
-    return Accuracy(*values)
+            yield logits, labels
+
+
+def accuracy_of(pairs: Iterable[tuple[Tensor, Tensor]], classes: int) -> Accuracy:
+    """Of logits (B, K) and labels (B,), batch by batch."""
+    here: dict[str, Any] = {"sync_on_compute": False}  # one process measures for all
+    metrics = (
+        MulticlassAccuracy(classes, average="micro", **here),
+        MulticlassAccuracy(classes, average="micro", top_k=min(5, classes), **here),
+        MulticlassCalibrationError(classes, n_bins=15, **here),
+    )
+    for logits, labels in pairs:
+        probabilities = logits.softmax(1)
+        for metric in metrics:
+            metric.to(labels.device).update(probabilities, labels)
+    return Accuracy(*(100 * float(metric.compute()) for metric in metrics))
+
+
+def measure(
+    model: nn.Module,
+    photos: Photos,
+    size: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    device: torch.device,
+) -> Accuracy:
+    """Classify every photo at a resolution of ``size`` x ``size`` pixels."""
+    return accuracy_of(classified(model, photos, size, mean, std, device), len(photos.classes))
