@@ -45,6 +45,34 @@ def test_free_memory_is_what_the_system_could_give():
     assert memory.free_bytes(torch.device("meta")) is None
 
 
+@pytest.mark.parametrize(
+    ("line", "limit", "used"),
+    [
+        ("0::/a/b", "memory.max", "memory.current"),
+        ("3:cpu:/\n4:memory:/a/b", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ("4:memory,cpu:/elsewhere/c", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ],
+)
+def test_free_memory_is_what_a_container_leaves(tmp_path, monkeypatch, line, limit, used):
+    own = tmp_path / "own"
+    own.write_text(f"{line}\n")
+    found = [(pattern, tmp_path / "groups", *names) for pattern, _, *names in memory.CONTAINERS]
+    monkeypatch.setattr(memory, "OWN_GROUPS", own)
+    monkeypatch.setattr(memory, "CONTAINERS", found)
+    free = memory.free_bytes(torch.device("cpu"))
+    assert free == pytest.approx(psutil.virtual_memory().available, rel=0.2), "there is no limit"
+    inner = tmp_path / "groups" / "a" / "b"
+    inner.mkdir(parents=True)
+    for group, most in ((inner, 10**12), (inner.parent.parent, 90_000_000)):  # the outer counts
+        (group / limit).write_text(f"{most}\n")
+        (group / used).write_text("50000000\n")
+        (group / "memory.stat").write_text("active_file 7\ninactive_file 20000000\n")
+    assert memory.free_bytes(torch.device("cpu")) == 60_000_000
+    if limit == "memory.max":
+        (inner.parent.parent / limit).write_text("max\n")
+        assert memory.free_bytes(torch.device("cpu")) > 60_000_000
+
+
 def test_networks_whose_need_cannot_be_told_are_not_refused(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda _device: 1)
     analyze(Scaling(), torch.zeros(1, 3, 1024, 1024))

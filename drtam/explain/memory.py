@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 
@@ -16,6 +16,16 @@ from drtam.explain.recording import evaluating, recording
 PROBE = 64  # side in pixels of the image whose memory is counted
 CHECKED = 2**20  # pixels in a batch from which on it is worth the time
 MEMINFO = Path("/proc/meminfo")  # of Linux, with what its caches would give back
+OWN_GROUPS = Path("/proc/self/cgroup")
+CONTAINERS = (  # control groups, 2 and 1: the line of this process, the folder, and names in it
+    (r"^0::/(.*)$", Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (
+        r"^\d+:(?:.*,)?memory(?:,.*)?:/(.*)$",
+        Path("/sys/fs/cgroup/memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+    ),
+)
 MAPS = 3  # of the largest layer that are looked at together: A, A_I and A_C
 
 
@@ -101,4 +111,25 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type != "cpu" or not MEMINFO.exists():
         return None
     found = re.search(r"MemAvailable:\s+(\d+) kB", MEMINFO.read_text())
-    return 1024 * int(found[1]) if found else None
+    return min([1024 * int(found[1]), *_left_in_containers()]) if found else None
+
+
+def _left_in_containers() -> Iterator[int]:
+    """Bytes that each control group around this process may still take, if it has a limit."""
+    own = OWN_GROUPS.read_text() if OWN_GROUPS.exists() else ""
+    for line, root, limit_name, used_name in CONTAINERS:
+        place = re.search(line, own, re.MULTILINE)
+        inner = root / place[1] if place else root
+        for group in (inner, *inner.parents):
+            if not group.is_relative_to(root):
+                break
+            try:
+                limit = (group / limit_name).read_text().strip()
+                used = int((group / used_name).read_text())
+                cache = re.search(
+                    r"^inactive_file (\d+)", (group / "memory.stat").read_text(), re.M
+                )
+            except OSError:  # a container does not see the groups that it is in from outside
+                continue
+            if limit != "max":
+                yield int(limit) - used + (int(cache[1]) if cache else 0)
