@@ -21,6 +21,9 @@ class Augment:
         classes: K.
         mean: of the normalisation.
         std: likewise.
+
+    Raises:
+        ValueError: the spread leaves some batches no side.
     """
 
     def __init__(
@@ -30,6 +33,10 @@ class Augment:
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
     ) -> None:
+        if not 0 <= recipe.spread < recipe.size:
+            raise ValueError(
+                f"spread must be from 0 to below the size of {recipe.size}, not {recipe.spread}"
+            )
         self.classes = classes
         scale, steps = (recipe.smallest_crop, 1), recipe.spread // STEP
         self.crops = [

@@ -8,8 +8,9 @@ Example:
 Writes assets/checkpoints/NAME.safetensors and NAME.md for each training, and
 experiments/RESULTS.md. Their analysis resolution is the one of the evaluation's latency and maps.
 Trainings given with --also are reported and not shipped; NAME-seed1 is taken for the training NAME
-with another seed. What was reported before stays, the
-evaluations in experiments/results.json, unless it is evaluated or trained anew.
+with another seed, and s3-n1-r32 for DRTAM with these settings, to be compared with others like it.
+What was reported before stays, the evaluations in experiments/results.json, unless it is evaluated
+or trained anew.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from models.checkpoints import describe, load_checkpoint, save_checkpoint
 from models.description import Description
 
 SEED = re.compile(r"-seed\d+$")
+SETTINGS = re.compile(r"s(\d+)-n(\d+)-r(\d+)$")
 ROOT = Path(__file__).parent.parent
 DATA = """Tiny-ImageNet-200 (Stanford's CS231n): 200 of ImageNet's classes, 500 training and 50
 validation photos of 64 x 64 pixels for each. Its photos are for non-commercial research and
@@ -40,13 +42,16 @@ LIMITS = """- It knows 200 classes and names one of them for any photo. Look at 
   than the spread between seeds (in experiments/RESULTS.md, if it was measured) mean nothing.
 - It was trained to be looked at, not to be relied upon: no use in decisions about people.
 """
+ADAPTED = """- Its temperature was fitted on every second validation photo. The calibration
+  error is of all of them; `python -m experiments.adapt` prints that of the other half.
+"""
 HEAD = """# Results
 
 Written by `python -m experiments.ship` from the results of `python -m experiments.evaluate`. Our
 small counterpart of the paper's Table 4: Tiny-ImageNet-200 instead of ImageNet, photos of 64 x 64
 pixels, and a small part of the paper's epochs. Absolute numbers say little about the paper's, and
 differences between networks that are smaller than the spread between seeds mean nothing. Networks
-whose last commands, at the end of this page, differ in nothing but attention were trained alike.
+whose last trainings, at the end of this page, differ in nothing but attention were trained alike.
 """
 
 
@@ -66,7 +71,7 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
         "",
         "## Limits",
         "",
-        LIMITS,
+        LIMITS + (ADAPTED if "experiments.adapt" in (about.recipe or "") else ""),
         "## Data",
         "",
         DATA,
@@ -89,12 +94,13 @@ def _resolutions(item: Evaluation) -> Iterator[str]:
 
 
 def _training(about: Description, run: Path) -> Iterator[str]:
-    """The commands, the recipe's first one first, and the log of the last one."""
+    """The commands, the recipe's first one first, and the log of the last training."""
     for command in (about.recipe or "").splitlines():
         yield from ("```", command, "```", "")
     with (run / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     shown = ("epoch", "loss", "top1", "top5")
+    yield "The last training, measured as it went, at its own resolution:\n"
     yield f"| {' | '.join(shown)} |"
     yield "|--:" * len(shown) + "|"
     for row in rows:
@@ -147,12 +153,30 @@ def _put(run: Path, item: Evaluation, report: Report, folder: Path) -> None:
 
 
 def _evaluations(reports: Sequence[Report]) -> Iterator[str]:
-    """All networks side by side, how far seeds are apart, then each report."""
+    """All networks side by side, how far settings and seeds are apart, then each report."""
     results = [item for report in reports for item in report.results]
-    yield from (*overview(results), "", *spread(results))
+    yield from (*overview(results), "", *influence(results), *spread(results))
     for report in reports:
         yield f"## Evaluation of {', '.join(item.name for item in report.results)}\n"
         yield from (how_measured(report), *details(report), "")
+
+
+def influence(results: Sequence[Evaluation]) -> Iterator[str]:
+    """The lines of a table like Tables 1-3 of the paper: networks named after S, N and r."""
+    rows = []
+    for item in results:
+        if match := SETTINGS.search(SEED.sub("", item.name)):
+            rows.append(([int(value) for value in match.groups()], item))
+    if not rows:
+        return
+    yield from ("## Influence of S, N and r\n", "| S | N | r | Param. | pixels | top-1 | top-5 |")
+    yield "|--:|--:|--:|--:|--:|--:|--:|"
+    for settings, item in sorted(rows, key=lambda row: (row[0], row[1].name)):
+        for size, found in item.accuracy.items():
+            cells = (*settings, f"{item.params / 1e6:.2f} M", size)
+            measured = f"{found.top1:.2f} % | {found.top5:.2f} %"
+            yield f"| {' | '.join(map(str, cells))} | {measured} |"
+    yield ""
 
 
 def spread(results: Sequence[Evaluation]) -> Iterator[str]:

@@ -17,10 +17,10 @@ from drtam.explain import analyze
 from experiments.ablations import CHANGES, ablations
 from experiments.accuracy import Accuracy, measure
 from experiments.evaluate import main
-from experiments.evaluation import Report, best_size
+from experiments.evaluation import Evaluation, Report, best_size
 from experiments.localisation import CENTRE, box_masks, localise, score, spatial_maps
 from experiments.photos import Photos
-from experiments.ship import ship
+from experiments.ship import card, influence, ship
 from models import build_model
 from models.checkpoints import load_checkpoint, save_checkpoint
 from models.description import Description
@@ -243,6 +243,41 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(tiny, t
     assert "| theirs | 2" not in results
     with pytest.raises(ValueError, match="nowhere must be evaluated, but only ours, theirs were"):
         ship([tmp_path / "nowhere"], report, [], tmp_path)
+
+
+def test_a_card_says_on_which_photos_a_temperature_was_fitted(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,loss,top1,top5\n1,5.25,1.5,6.25\n")
+    item = Evaluation("ours", 1, 1.0, 1.0, {64: Accuracy(45, 65, 5)}, {}, {})
+    report = Report("command", "machine", 100, 0, 64, [item])
+    spec = build_model("resnet18", num_classes=2, seed=0).spec
+    trained, adapted = (
+        card(
+            "ours",
+            Description(spec, ("lion", "tower"), 64, *NORMAL, recipe=recipe),
+            item,
+            report,
+            tmp_path,
+        )
+        for recipe in (
+            "python -m experiments.train x",
+            "python -m experiments.train x\npython -m experiments.adapt y",
+        )
+    )
+    assert "every second validation photo" not in trained
+    assert "every second validation photo" in adapted
+    assert "python -m experiments.adapt y" in adapted
+
+
+def test_networks_that_are_named_after_their_settings_stand_in_a_table_of_their_own():
+    found = {96: Accuracy(45, 65, 5)}
+    names = ("r18-s4-n1-r32", "drtam", "r18-s3-n8-r16-seed1", "r18-s3-n8-r16")
+    named = [Evaluation(name, 12_340_000, 1.8, 1.2, found, {}, {}) for name in names]
+    assert list(influence(named))[3:-1] == [
+        "| 3 | 8 | 16 | 12.34 M | 96 | 45.00 % | 65.00 % |",
+        "| 3 | 8 | 16 | 12.34 M | 96 | 45.00 % | 65.00 % |",
+        "| 4 | 1 | 32 | 12.34 M | 96 | 45.00 % | 65.00 % |",
+    ]
+    assert list(influence(named[1:2])) == []
 
 
 def test_other_classes_are_refused(tiny, tmp_path):

@@ -127,6 +127,8 @@ def test_every_side_around_the_recipes_is_drawn():
     photos = torch.zeros(8, 32, 32, 3, dtype=torch.uint8)
     shapes = {augment(photos, torch.zeros(8).long())[0].shape for _ in range(40)}
     assert shapes == {(8, 3, side, side) for side in (32, 48, 64)}
+    with pytest.raises(ValueError, match="spread must be from 0 to below the size of 48, not 48"):
+        Augment(Recipe(1, 8, 0.1, 0, size=48, spread=48), 2, *NORMAL)
 
 
 class Oracle(nn.Module):
