@@ -62,10 +62,9 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
         f"# {name}",
         "",
         f"Right for {best.top1:.1f} % of {report.photos} validation photos (among its first five "
-        f"answers for {best.top5:.1f} %), at the analysis resolution of {report.size} x "
-        f"{report.size} pixels. In the mean of the networks that were evaluated together it "
-        "is the best calibrated of those measured whose top-1 is as high as the highest, within "
-        "chance.",
+        f"answers for {best.top5:.1f} %) at {report.size} x {report.size} pixels, at which it is "
+        "looked at: of the resolutions whose top-1 is as high as the highest, within chance, the "
+        "best calibrated one, in the mean of the networks that were evaluated together.",
         "",
         *_resolutions(item),
         "",
