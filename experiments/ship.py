@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 
 from experiments.evaluate import ablation_table, details, how_measured, overview
 from experiments.evaluation import Evaluation, Report
@@ -165,7 +166,7 @@ def influence(results: Sequence[Evaluation]) -> Iterator[str]:
     rows = []
     for item in results:
         if match := SETTINGS.search(SEED.sub("", item.name)):
-            rows.append(([int(value) for value in match.groups()], item))
+            rows.append((tuple(int(value) for value in match.groups()), item))
     if not rows:
         return
     yield from ("## Influence of S, N and r\n", "| S | N | r | Param. | pixels | top-1 | top-5 |")
@@ -175,6 +176,17 @@ def influence(results: Sequence[Evaluation]) -> Iterator[str]:
             cells = (*settings, f"{item.params / 1e6:.2f} M", size)
             measured = f"{found.top1:.2f} % | {found.top5:.2f} %"
             yield f"| {' | '.join(map(str, cells))} | {measured} |"
+    for size in sorted(set.intersection(*(set(item.accuracy) for _, item in rows))):
+        top1: dict[tuple[int, ...], list[float]] = {}
+        for settings, item in rows:
+            top1.setdefault(settings, []).append(item.accuracy[size].top1)
+        means = [fmean(values) for values in top1.values()]
+        seeds = [max(values) - min(values) for values in top1.values() if len(values) > 1]
+        if seeds:
+            yield (
+                f"\nAt {size} pixels settings are up to {max(means) - min(means):.2f} points "
+                f"apart in top-1, seeds of one setting up to {max(seeds):.2f}."
+            )
     yield ""
 
 
