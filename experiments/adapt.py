@@ -8,7 +8,8 @@ Random crops enlarge what they show, so a network learns from other sizes of thi
 photos have. Two things are measured anew: the mean and variance of every batch norm, on training
 photos that are not cropped (Touvron et al., 2019), and one temperature of the logits (Guo et al.,
 2017), on every second validation photo. The temperature goes into the last layer and changes no
-answer. Writes model.safetensors, and the training's log.csv, into the folder given with --out.
+answer but by rounding. Writes model.safetensors into the folder given with --out, and the training's
+log.csv if it is beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
@@ -29,8 +31,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
-from experiments.accuracy import Accuracy, accuracy_of, batches, classified
-from experiments.localisation import first
+from drtam.checks import check_range
+from experiments.accuracy import BATCH, Accuracy, accuracy_of, batches, classified
 from experiments.machine import commit, machine
 from experiments.photos import Photos, open_photos
 from models import CLASSIFIERS
@@ -39,11 +41,22 @@ from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 TEMPERATURES = (0.05, 20.0)
 
 
+def drawn(photos: Photos, count: int) -> Photos:
+    """At most ``count`` photos in random order, as many as fill batches.
+
+    Norms average over batches: each has to hold all kinds of photos, and as many as the others.
+    """
+    count = min(count, len(photos.labels))
+    chosen = np.random.default_rng(0).permutation(len(photos.labels))
+    chosen = chosen[: count - count % BATCH if count > BATCH else count]
+    return Photos(photos.images[chosen], photos.labels[chosen], None, photos.classes)
+
+
 @torch.no_grad()
 def renew_statistics(
     checkpoint: Checkpoint, photos: Photos, size: int, device: torch.device
 ) -> None:
-    """Measure every batch norm's mean and variance on whole photos of ``size`` pixels."""
+    """Measure every batch norm's mean and variance on whole photos of ``size`` pixels, ``drawn``."""
     about = checkpoint.description
     parts = batches(photos, size, about.mean, about.std, device)
     shown = tqdm(parts, desc="batch norms", unit="batch", leave=False, disable=None)
@@ -77,7 +90,7 @@ def adapt(
 
     Args:
         checkpoint: of a classifier.
-        train: photos for the batch norms.
+        train: photos for the batch norms, ``drawn``.
         val: photos of which every second one decides the temperature.
         size: resolution in pixels.
         device: where the network is.
@@ -134,6 +147,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     words = shlex.join(sys.argv[1:] if arguments is None else arguments)
     own = f"python -m experiments.adapt {words} (commit {commit() or 'unknown'}, {machine()})"
+    check_range("photos", options.photos, 2)
+    check_range("size", options.size, 1, 4096)
+    if options.out.resolve() == options.checkpoint.parent.resolve():
+        raise ValueError(f"out must be another folder than {options.checkpoint} is in")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = load_checkpoint(options.checkpoint, device)
     about = checkpoint.description
@@ -145,9 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if about.classes != val.classes:
         raise ValueError(f"{options.checkpoint} must know the classes of the photos, and does not")
-    chosen = first(train, options.photos)
-    found, temperature = adapt(checkpoint, chosen, val, options.size, device)
     options.out.mkdir(parents=True, exist_ok=True)
+    chosen = drawn(train, options.photos)
+    found, temperature = adapt(checkpoint, chosen, val, options.size, device)
     save_checkpoint(
         checkpoint.model,
         options.out / "model.safetensors",
