@@ -8,8 +8,8 @@ Random crops enlarge what they show, so a network learns from other sizes of thi
 photos have. Two things are measured anew: the mean and variance of every batch norm, on training
 photos that are not cropped (Touvron et al., 2019), and one temperature of the logits (Guo et al.,
 2017), on every second validation photo. The temperature goes into the last layer and changes no
-answer but by rounding. Writes model.safetensors into the folder given with --out, and the training's
-log.csv if it is beside the checkpoint.
+answer but by rounding. Writes model.safetensors into the folder given with --out, and the log.csv
+of the training if it is beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def drawn(photos: Photos, count: int) -> Photos:
 def renew_statistics(
     checkpoint: Checkpoint, photos: Photos, size: int, device: torch.device
 ) -> None:
-    """Measure every batch norm's mean and variance on whole photos of ``size`` pixels, ``drawn``."""
+    """Measure every batch norm's mean and variance on whole photos, ``drawn``, of a size."""
     about = checkpoint.description
     parts = batches(photos, size, about.mean, about.std, device)
     shown = tqdm(parts, desc="batch norms", unit="batch", leave=False, disable=None)

@@ -22,7 +22,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import fmean
 
 from experiments.evaluate import ablation_table, details, how_measured, overview
 from experiments.evaluation import Evaluation, Report
@@ -30,7 +29,7 @@ from models.checkpoints import describe, load_checkpoint, save_checkpoint
 from models.description import Description
 
 SEED = re.compile(r"-seed\d+$")
-SETTINGS = re.compile(r"s(\d+)-n(\d+)-r(\d+)$")
+SETTINGS = re.compile(r"\bs(\d+)-n(\d+)-r(\d+)$")
 ROOT = Path(__file__).parent.parent
 DATA = """Tiny-ImageNet-200 (Stanford's CS231n): 200 of ImageNet's classes, 500 training and 50
 validation photos of 64 x 64 pixels for each. Its photos are for non-commercial research and
@@ -71,7 +70,7 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
         "",
         "## Limits",
         "",
-        LIMITS + (ADAPTED if "experiments.adapt" in (about.recipe or "") else ""),
+        LIMITS + (ADAPTED if _was_adapted(about) else ""),
         "## Data",
         "",
         DATA,
@@ -85,6 +84,11 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
     return "\n".join([*lines, f"Measured with `{report.command}` on {report.machine}."]) + "\n"
 
 
+def _was_adapted(about: Description) -> bool:
+    """Whether ``experiments.adapt`` was the last to change the network."""
+    return (about.recipe or "").split("\n")[-1].startswith("python -m experiments.adapt")
+
+
 def _resolutions(item: Evaluation) -> Iterator[str]:
     yield "| resolution | top-1 | top-5 | calibration error |"
     yield "|--:|--:|--:|--:|"
@@ -94,9 +98,11 @@ def _resolutions(item: Evaluation) -> Iterator[str]:
 
 
 def _training(about: Description, run: Path) -> Iterator[str]:
-    """The commands, the recipe's first one first, and the log of the last training."""
+    """The commands, the recipe's first one first, and the log of the last training, if any."""
     for command in (about.recipe or "").splitlines():
         yield from ("```", command, "```", "")
+    if not (run / "log.csv").exists():
+        return
     with (run / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     shown = ("epoch", "loss", "top1", "top5")
@@ -166,27 +172,17 @@ def influence(results: Sequence[Evaluation]) -> Iterator[str]:
     rows = []
     for item in results:
         if match := SETTINGS.search(SEED.sub("", item.name)):
-            rows.append((tuple(int(value) for value in match.groups()), item))
+            rows.append(([int(value) for value in match.groups()], item))
     if not rows:
         return
-    yield from ("## Influence of S, N and r\n", "| S | N | r | Param. | pixels | top-1 | top-5 |")
-    yield "|--:|--:|--:|--:|--:|--:|--:|"
+    yield "## Influence of S, N and r\n"
+    yield "| network | S | N | r | Param. | pixels | top-1 | top-5 |"
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|"
     for settings, item in sorted(rows, key=lambda row: (row[0], row[1].name)):
         for size, found in item.accuracy.items():
-            cells = (*settings, f"{item.params / 1e6:.2f} M", size)
+            cells = (item.name, *settings, f"{item.params / 1e6:.2f} M", size)
             measured = f"{found.top1:.2f} % | {found.top5:.2f} %"
             yield f"| {' | '.join(map(str, cells))} | {measured} |"
-    for size in sorted(set.intersection(*(set(item.accuracy) for _, item in rows))):
-        top1: dict[tuple[int, ...], list[float]] = {}
-        for settings, item in rows:
-            top1.setdefault(settings, []).append(item.accuracy[size].top1)
-        means = [fmean(values) for values in top1.values()]
-        seeds = [max(values) - min(values) for values in top1.values() if len(values) > 1]
-        if seeds:
-            yield (
-                f"\nAt {size} pixels settings are up to {max(means) - min(means):.2f} points "
-                f"apart in top-1, seeds of one setting up to {max(seeds):.2f}."
-            )
     yield ""
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from shapes import CLASSES, photo, write_folder
+from torch import nn
 
-from experiments.accuracy import batches, measure
-from experiments.adapt import best_temperature, divide_logits, main, renew_statistics
+from experiments.accuracy import batches, classified, measure
+from experiments.adapt import best_temperature, divide_logits, drawn, main, renew_statistics
 from experiments.photos import Photos, open_photos
 from models import build_model
 from models.build import Spec
@@ -24,24 +27,41 @@ KNOWN = {"classes": CLASSES, "input_size": 32, "mean": NORMAL[0], "std": NORMAL[
 
 
 def test_statistics_are_those_of_what_the_norms_are_given():
-    random = np.random.default_rng(0)
-    images = np.stack([np.asarray(photo("disc", random)) for _ in range(40)])
-    photos = Photos(images, np.zeros(40, dtype=np.int64), None, CLASSES)
+    photos = by_class(600)
     model = build_model("resnet18", "drtam", num_classes=3, seed=0).eval()
     about = Description(Spec("resnet18", "drtam", num_classes=3), CLASSES, 32, *NORMAL)
+    whole = copy.deepcopy(model).train()
+    for norm in (m for m in whole.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)):
+        norm.momentum = 1
+    some = drawn(photos, 600)
+    assert len(some.labels) == 500, "two whole batches"
+    (_, first, _), (_, second, _) = batches(some, 32, *NORMAL, CPU)
     with torch.no_grad():
+        whole(torch.cat((first, second)))
         model.bn1.running_mean += 5  # as after a training on something else
     modes = [module.training for module in model.modules()]
-    renew_statistics(Checkpoint(model, about), photos, 48, CPU)
+    renew_statistics(Checkpoint(model, about), some, 32, CPU)
     assert [module.training for module in model.modules()] == modes
-    (_, x, _), *_ = batches(photos, 48, *NORMAL, CPU)
-    with torch.no_grad():
-        given = model.conv1(x).transpose(0, 1).flatten(1)  # (C, everything else)
-    torch.testing.assert_close(model.bn1.running_mean, given.mean(1), rtol=0.02, atol=0.01)
-    torch.testing.assert_close(model.bn1.running_var, given.var(1), rtol=0.02, atol=0.01)
-    norm = model.layer4[1].attention.complement.row_norm
-    assert norm.num_batches_tracked == 1
-    assert norm.momentum == 0.1
+    for name in ("bn1", "layer2.0.bn2", "layer3.1.attention.complement.row_norm"):
+        found, wanted = model.get_submodule(name), whole.get_submodule(name)
+        torch.testing.assert_close(found.running_mean, wanted.running_mean, rtol=0.1, atol=0.03)
+        torch.testing.assert_close(found.running_var, wanted.running_var, rtol=0.1, atol=0.03)
+        assert (found.num_batches_tracked, found.momentum) == (2, 0.1)
+
+
+def test_every_batch_holds_photos_of_all_classes():
+    some = drawn(by_class(600), 300)
+    assert len(some.labels) == 250, "whole batches alone"
+    assert (np.bincount(some.labels) > 50).all()
+    assert len(drawn(by_class(60), 10_000).labels) == 60
+
+
+def by_class(count: int) -> Photos:
+    """Photos in the order of their classes, each brighter than the last."""
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), count // 3)
+    images = np.stack([np.asarray(photo("disc", random)) // (3 - label) for label in labels])
+    return Photos(images, labels, None, CLASSES)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
@@ -84,11 +104,19 @@ def test_an_adapted_checkpoint_is_better_at_photos_that_are_not_as_it_was_traine
     before, after = (measure(m, val, 32, *NORMAL, CPU) for m in (network, adapted.model))
     assert after.top1 >= before.top1 + 20
     assert after.calibration_error <= before.calibration_error
+    pairs = classified(adapted.model, val, 32, *NORMAL, CPU)
+    logits, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    temperature = float(re.search(r"Temperature (\S+)\. ", printed)[1])
+    assert abs(temperature - 1) > 0.1
+    scaled = adapted.model.fc.weight * temperature
+    torch.testing.assert_close(scaled, network.fc.weight, rtol=0.05, atol=1e-4)
+    other_half = (logits[1::2].argmax(1) == labels[1::2]).float().mean()
+    assert adapted.description.accuracy["top1"] == pytest.approx(100 * float(other_half))
     for row in ("as trained", "statistics of whole photos", "and the temperature"):
         assert f"| {row} | " in printed
 
 
-def learned(folder: Path, cache: Path) -> torch.nn.Module:
+def learned(folder: Path, cache: Path) -> nn.Module:
     """A small network that has learned with brighter photos than there are."""
     torch.manual_seed(0)
     network = build_model("resnet18", num_classes=3, seed=0).train()
@@ -97,7 +125,7 @@ def learned(folder: Path, cache: Path) -> torch.nn.Module:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     for _ in range(15):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(1.5 * x + 2), labels).backward()
+        nn.functional.cross_entropy(network(1.5 * x + 2), labels).backward()
         optimizer.step()
     return network.eval()
 
@@ -115,3 +143,10 @@ def test_what_cannot_be_adapted_is_refused_in_a_sentence(tmp_path):
         with pytest.raises(ValueError, match=message):
             main([str(path), *where, "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+    for more, message in (
+        (["--photos", "1"], "photos must be a whole number of at least 2, not 1"),
+        (["--size", "5000"], "size must be a whole number from 1 to 4096, not 5000"),
+        (["--out", str(tmp_path)], "out must be another folder than"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            main([str(path), *where, "--out", str(tmp_path / "out"), *more])

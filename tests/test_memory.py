@@ -16,6 +16,8 @@ from drtam import DRTAM
 from drtam.explain import analyze, memory
 from models import build_model
 
+VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
 
 class Scaling(nn.Module):
     """Scales its images itself, as detectors do."""
@@ -39,21 +41,22 @@ def test_what_would_not_fit_is_refused_and_the_network_is_left_as_it_was(monkeyp
     analyze(model, torch.zeros(1, 3, 64, 64))
 
 
-def test_free_memory_is_what_the_system_could_give():
+def test_free_memory_is_what_the_system_could_give(monkeypatch):
+    monkeypatch.setattr(memory, "CONTAINERS", ())
     available = psutil.virtual_memory().available
     assert memory.free_bytes(torch.device("cpu")) == pytest.approx(available, rel=0.2)
     assert memory.free_bytes(torch.device("meta")) is None
 
 
 @pytest.mark.parametrize(
-    ("line", "limit", "used"),
+    ("line", "limit", "used", "cached"),
     [
-        ("0::/a/b", "memory.max", "memory.current"),
-        ("3:cpu:/\n4:memory:/a/b", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-        ("4:memory,cpu:/elsewhere/c", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ("0::/a/b", "memory.max", "memory.current", "inactive_file"),
+        ("3:cpu:/\n4:memory:/a/b", *VERSION_1),
+        ("4:memory,cpu:/elsewhere/c", *VERSION_1),
     ],
 )
-def test_free_memory_is_what_a_container_leaves(tmp_path, monkeypatch, line, limit, used):
+def test_free_memory_is_what_a_container_leaves(tmp_path, monkeypatch, line, limit, used, cached):
     own = tmp_path / "own"
     own.write_text(f"{line}\n")
     found = [(pattern, tmp_path / "groups", *names) for pattern, _, *names in memory.CONTAINERS]
@@ -66,7 +69,8 @@ def test_free_memory_is_what_a_container_leaves(tmp_path, monkeypatch, line, lim
     for group, most in ((inner, 10**12), (inner.parent.parent, 90_000_000)):  # the outer counts
         (group / limit).write_text(f"{most}\n")
         (group / used).write_text("50000000\n")
-        (group / "memory.stat").write_text("active_file 7\ninactive_file 20000000\n")
+        counted = {"inactive_file": 7, cached: 20_000_000, "active_file": 9}
+        (group / "memory.stat").write_text("".join(f"{k} {v}\n" for k, v in counted.items()))
     assert memory.free_bytes(torch.device("cpu")) == 60_000_000
     if limit == "memory.max":
         (inner.parent.parent / limit).write_text("max\n")

@@ -18,12 +18,13 @@ CHECKED = 2**20  # pixels in a batch from which on it is worth the time
 MEMINFO = Path("/proc/meminfo")  # of Linux, with what its caches would give back
 OWN_GROUPS = Path("/proc/self/cgroup")
 CONTAINERS = (  # control groups, 2 and 1: the line of this process, the folder, and names in it
-    (r"^0::/(.*)$", Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (r"^0::/(.*)$", Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
     (
         r"^\d+:(?:.*,)?memory(?:,.*)?:/(.*)$",
         Path("/sys/fs/cgroup/memory"),
         "memory.limit_in_bytes",
         "memory.usage_in_bytes",
+        "total_inactive_file",
     ),
 )
 MAPS = 3  # of the largest layer that are looked at together: A, A_I and A_C
@@ -117,7 +118,7 @@ def free_bytes(device: torch.device) -> int | None:
 def _left_in_containers() -> Iterator[int]:
     """Bytes that each control group around this process may still take, if it has a limit."""
     own = OWN_GROUPS.read_text() if OWN_GROUPS.exists() else ""
-    for line, root, limit_name, used_name in CONTAINERS:
+    for line, root, limit_name, used_name, cached_name in CONTAINERS:
         place = re.search(line, own, re.MULTILINE)
         inner = root / place[1] if place else root
         for group in (inner, *inner.parents):
@@ -126,10 +127,9 @@ def _left_in_containers() -> Iterator[int]:
             try:
                 limit = (group / limit_name).read_text().strip()
                 used = int((group / used_name).read_text())
-                cache = re.search(
-                    r"^inactive_file (\d+)", (group / "memory.stat").read_text(), re.M
-                )
+                counted = (group / "memory.stat").read_text()
             except OSError:  # a container does not see the groups that it is in from outside
                 continue
             if limit != "max":
-                yield int(limit) - used + (int(cache[1]) if cache else 0)
+                cached = re.search(rf"^{cached_name} (\d+)", counted, re.MULTILINE)
+                yield int(limit) - used + (int(cached[1]) if cached else 0)
