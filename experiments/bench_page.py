@@ -41,10 +41,13 @@ def bench_page(options: argparse.Namespace) -> Table:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(app.url)
         page.wait_for_function(FILM)
+        size = page.locator("#size input[type=number]").input_value()
         shares = _shares(page, Path(folder) / "times.jsonl", options.rounds)
         browser.close()
     rows = {name: _spread(values) for name, values in shares.items()}
-    title = "the page, an upload with ResNet-50 + DRTAM at 224 px, shares of the waiting time"
+    title = (
+        f"the page, an upload at {size} px to the network it opens on, shares of the waiting time"
+    )
     return Table(title, "from the upload until all maps are there", rows)
 
 

@@ -35,7 +35,7 @@ from models.checkpoints import describe, load_checkpoint
 
 def markdown(report: Report) -> str:
     """The tables of a report."""
-    lines = [how_measured(report), "", *overview(report.results), *details(report), ""]
+    lines = [how_measured(report), "", *overview([report]), *details(report), ""]
     return "\n".join(lines)
 
 
@@ -49,17 +49,19 @@ def how_measured(report: Report) -> str:
     return f"`{report.command}` on {report.machine}.\n\n{measured}."
 
 
-def overview(results: Sequence[Evaluation]) -> Iterator[str]:
+def overview(reports: Sequence[Report]) -> Iterator[str]:
     """The lines of a table of networks side by side."""
     yield (
         "| network | Param. | GFLOPs at 224 | latency / plain | pixels | top-1 | top-5 | "
         "calibration error |"
     )
     yield "|---|---|---|---|---|---|---|---|"
-    for item in results:
-        counted = f"{item.params / 1e6:.2f} M | {item.gflops:.2f} | {item.latency:.2f}"
-        for size, accuracy in item.accuracy.items():
-            yield f"| {item.name} | {counted} | {size} | {_cells(accuracy)} |"
+    for report in reports:
+        for item in report.results:
+            counted = f"{item.params / 1e6:.2f} M | {item.gflops:.2f}"
+            latency = f"{item.latency:.2f} at {report.size} px"
+            for size, accuracy in item.accuracy.items():
+                yield f"| {item.name} | {counted} | {latency} | {size} | {_cells(accuracy)} |"
 
 
 def details(report: Report) -> Iterator[str]:

@@ -161,7 +161,7 @@ def _put(run: Path, item: Evaluation, report: Report, folder: Path) -> None:
 def _evaluations(reports: Sequence[Report]) -> Iterator[str]:
     """All networks side by side, how far settings and seeds are apart, then each report."""
     results = [item for report in reports for item in report.results]
-    yield from (*overview(results), "", *influence(results), *spread(results))
+    yield from (*overview(reports), "", *influence(results), *spread(results))
     for report in reports:
         yield f"## Evaluation of {', '.join(item.name for item in report.results)}\n"
         yield from (how_measured(report), *details(report), "")
