@@ -48,10 +48,12 @@ ADAPTED = """- Its temperature was fitted on every second validation photo. The 
 HEAD = """# Results
 
 Written by `python -m experiments.ship` from the results of `python -m experiments.evaluate`. Our
-small counterpart of the paper's Table 4: Tiny-ImageNet-200 instead of ImageNet, photos of 64 x 64
-pixels, and a small part of the paper's epochs. Absolute numbers say little about the paper's, and
-differences between networks that are smaller than the spread between seeds mean nothing. Networks
-whose last trainings, at the end of this page, differ in nothing but attention were trained alike.
+small counterpart of the paper's Tables 1-4: Tiny-ImageNet-200 instead of ImageNet, photos of 64 x
+64 pixels, and a small part of the paper's epochs. Absolute numbers say little about the paper's.
+Differences between networks mean nothing if they are smaller than the spread between seeds, or
+than the standard error of a top-1 by itself, half a point on 10,000 photos. Networks whose last
+trainings, at the end of this page, differ in nothing but attention or its settings were trained
+alike.
 """
 
 
