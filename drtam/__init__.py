@@ -6,6 +6,7 @@ from drtam.coordinate import CATrace, CoordinateAttention
 from drtam.descriptors import Descriptors
 from drtam.dual import DRTAM, DRTAMTrace
 from drtam.factors import Factors
+from drtam.no_attention import NoAttention, NoAttentionTrace
 from drtam.rank_one import RankOneAttention
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "DRTAMTrace",
     "Descriptors",
     "Factors",
+    "NoAttention",
+    "NoAttentionTrace",
     "RankOneAttention",
     "attention_layers",
 ]

@@ -19,7 +19,8 @@ from experiments.localisation import Score, first, localise
 from experiments.machine import machine
 from experiments.photos import Photos
 from experiments.timing import ratios
-from models import attention_layers, build_model
+from models import build_model
+from models.build import with_places
 from models.checkpoints import Checkpoint
 from models.complexity import complexity
 
@@ -128,13 +129,13 @@ def evaluate(
     few = first(photos, boxes)
     results = []
     for name, (model, about) in ((k, (v.model, v.description)) for k, v in checkpoints.items()):
-        deep = bool(attention_layers(model)) and not only_accuracy
-        maps = {}
-        if deep and photos.boxes is not None:
-            maps = localise(model, few, best, about.mean, about.std, device)
         counted = complexity(model)
         latency = _latency(model, about.spec.backbone, best, device)
-        changed = ablations(model, about, photos, best, device) if deep else {}
+        changed = {} if only_accuracy else ablations(model, about, photos, best, device)
+        maps = {}
+        if photos.boxes is not None and not only_accuracy:
+            explained = model if about.spec.attention else with_places(model)
+            maps = localise(explained, few, best, about.mean, about.std, device)
         results.append(
             Evaluation(
                 name, counted.params, counted.gflops, latency, accuracy[name], maps, changed

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
-from drtam import DRTAMTrace
+from drtam import DRTAMTrace, NoAttentionTrace
 from drtam.explain import LayerAnalysis, analyze
 from experiments.accuracy import batches
 from experiments.photos import Photos
@@ -50,8 +50,8 @@ def localise(
     """The scores of every map at every attention layer, Grad-CAM explaining the true class.
 
     Returns:
-        By layer, by map: ``combined``, for DRTAM also ``initial`` and ``complement``, and
-        ``gradcam``. The layer "" holds what the centre scores, and an even map.
+        By layer, by map: ``gradcam``, of attention ``combined``, and of DRTAM ``initial`` and
+        ``complement``. The layer "" holds what the centre scores, and an even map.
 
     Raises:
         ValueError: the photos have no boxes.
@@ -76,9 +76,9 @@ def localise(
 
 
 def spatial_maps(layer: LayerAnalysis) -> dict[str, Tensor]:
-    """(B, H, W) each: the means over channels of the attention maps, and Grad-CAM."""
+    """(B, H, W) each: the means over channels of the attention maps, if any, and Grad-CAM."""
     trace = layer.trace
-    maps = {"combined": trace.spatial()}
+    maps = {} if isinstance(trace, NoAttentionTrace) else {"combined": trace.spatial()}
     if isinstance(trace, DRTAMTrace):
         for name, factors in (("initial", trace.initial), ("complement", trace.complement)):
             maps[name] = factors.spatial() * factors.c.mean(1)[:, None, None]

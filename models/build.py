@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from torchvision.models import (
     resnet152,
 )
 
-from drtam import CBAM, DRTAM, AttentionModule, CoordinateAttention
+from drtam import CBAM, DRTAM, AttentionModule, CoordinateAttention, NoAttention
 from drtam.checks import check_range
 from drtam.rank_one import Options
 from models.detection import DETECTORS
@@ -151,13 +152,31 @@ def _build(spec: Spec) -> nn.Module:
     if kind is DRTAM:
         options = IMPLEMENTATIONS[spec.implementation]
         make = partial(DRTAM, s=spec.s, n=spec.n, r=spec.r, **options)
+    _attend(model, spec.placement, make, first=kind is not CoordinateAttention)
+    return model
+
+
+def with_places(plain: nn.Module) -> nn.Module:
+    """A copy with ``NoAttention`` where networks with attention have theirs.
+
+    It computes the same, its tensors have the same names, and ``analyze`` explains it there.
+
+    Args:
+        plain: of ``build_model`` without attention.
+    """
+    model = copy.deepcopy(plain)
+    spec: Spec = model.spec  # type: ignore[assignment]
+    _attend(model, spec.placement, NoAttention, first=True)
+    return model
+
+
+def _attend(model: nn.Module, placement: Placement, make: MakeAttention, *, first: bool) -> None:
     if isinstance(model, MobileNetV2):
-        attend_depthwise(model, make, first=kind is not CoordinateAttention)
-    elif spec.placement == "stage":
+        attend_depthwise(model, make, first=first)
+    elif placement == "stage":
         attend_stages(_resnet(model), make)
     else:
         attend_blocks(_resnet(model), make)
-    return model
 
 
 def _resnet(model: nn.Module) -> ResNet:

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from captum.attr import LayerGradCam
 from gradio.media import get_image
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -136,7 +137,12 @@ def test_compare_modules(ask, lion_analysis):
         "cbam": expected(target, attention="cbam", r=16),
         "ca": expected(target, attention="ca"),
     }
-    assert set(found["networks"]) == set(wanted)
+    assert set(found["networks"]) == {*wanted, "none"}
+    plain = build_model("resnet50", seed=0).eval()
+    image = prepare(load_photo(LION, 1024), SIZE).tensor
+    cam = LayerGradCam(plain, plain.layer2[3].bn3).attribute(image, target, relu_attributions=True)
+    assert found["networks"]["none"]["map"] is None
+    close(found["networks"]["none"]["gradcam"], cam[0, 0].detach())
     maps = {}
     for kind, analysis in wanted.items():
         layer = analysis.layers["layer2.3"]

@@ -154,7 +154,8 @@ def test_the_report_holds_what_was_measured(tiny, tmp_path, capsys):
     assert set(ours["accuracy"]) == {"64", "96"}
     layers = list(attention_layers(build_model("resnet18", "drtam")))
     assert list(ours["maps"]) == ["", *layers]
-    assert plain["maps"] == {}
+    assert list(plain["maps"]) == ["", *layers]
+    assert list(plain["maps"][layers[-1]]) == ["gradcam"]
     assert f"| {layers[-1]} | –" in report
     assert f"| None | 11.18 M | {plain['gflops']:.2f} |" in report
     whole = Report.read(tmp_path / "out" / "results.json")

@@ -20,7 +20,8 @@ from ui import checkpoints, compare, inputs, networks
 from ui.compute import Photo, explain
 from ui.inputs import EXAMPLES
 from ui.layer import OWN
-from ui.networks import Embedded, Opened, Untrained, catalogue, load, rivals
+from ui.networks import Embedded, Opened, Untrained, catalogue, load
+from ui.rivals import rivals
 from ui.session import MOST_PROBABLE
 from ui.tiles import NOTHING, NOWHERE, Tile, cam_tile
 
@@ -78,6 +79,7 @@ def test_a_trained_network_is_compared_with_those_trained_for_its_classes(shelf)
         "drtam": Embedded(shelf / "b.safetensors"),
         "ca": Embedded(shelf / "a.safetensors"),
         "cbam": Untrained("resnet18", "cbam", r=16),
+        "none": Embedded(shelf / "c.safetensors", places=True),
     }
 
 
@@ -86,9 +88,10 @@ def test_compare_says_what_each_trained_network_takes_the_photo_for():
     photo = Photo.open(next(iter(EXAMPLES.values())))
     choices = (photo, next(iter(catalogue())), 64, MOST_PROBABLE, None)
     about, *_ = compare.draw(*choices, scale=OWN)
-    ours, cbam, ca = about.splitlines()[1:]
+    ours, cbam, ca, plain = about.splitlines()[1:]
     assert re.fullmatch(r"- DRTAM.*, trained \(b\), says (lion|tower) \(\d+\.\d%\)", ours)
     assert re.fullmatch(r"- CA.*, trained \(a\), says (lion|tower) \(\d+\.\d%\)", ca)
+    assert re.fullmatch(r"- ResNet-18, trained \(c\), says (lion|tower) \(\d+\.\d%\)", plain)
     assert cbam.endswith("untrained, seed 0")
     own = explain(photo, catalogue()[choices[1]], 64, None).analysis.probabilities[0]
     assert f"{CLASSES[own.argmax()]} ({own.max():.1%})" in ours
@@ -143,6 +146,7 @@ def test_an_untrained_network_is_compared_with_untrained_ones_of_its_seed():
         "drtam": Untrained("mobilenet_v2", "drtam", n=4, seed=5),
         "cbam": Untrained("mobilenet_v2", "cbam", r=16, seed=5),
         "ca": Untrained("mobilenet_v2", "ca", r=16, seed=5),
+        "none": Untrained("mobilenet_v2", None, seed=5, places=True),
     }
 
 

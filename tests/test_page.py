@@ -142,11 +142,12 @@ def test_descriptors_show_their_relative_error(page):
     assert page.locator("#descriptors-figure .js-plotly-plot .hm").count() == 9
 
 
-def test_compare_shows_all_three_modules(page):
+def test_compare_shows_all_three_modules_and_gradcam_without_any(page):
     open_tab(page, "Compare")
-    for part in ("#compare-maps", "#compare-cams"):
-        expect(page.locator(f"{part} .tile")).to_have_count(3)
-        expect(page.locator(f"{part} .untrained")).to_have_count(3)
+    for part, count in (("#compare-maps", 3), ("#compare-cams", 4)):
+        expect(page.locator(f"{part} .tile")).to_have_count(count)
+        expect(page.locator(f"{part} .untrained")).to_have_count(count)
+    expect(page.locator("#compare-cams")).to_contain_text("no attention: ")
     titles = page.locator("#compare-maps .caption b").all_inner_texts()
     assert titles == ["DRTAM", "CBAM", "CA"]
     expect(page.locator("#compare-matrix .js-plotly-plot")).to_contain_text("DRTAM Grad-CAM")

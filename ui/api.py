@@ -26,6 +26,7 @@ from ui.networks import (
     load,
 )
 from ui.photo_argument import photo_of
+from ui.rivals import PLAIN, rivals
 from ui.session import MOST_PROBABLE, source_of, view_of
 from ui.variants import PLACEMENTS
 
@@ -179,7 +180,8 @@ def compare_modules(
 ) -> Json:
     """The map and Grad-CAM of DRTAM, CBAM and CA at one layer, and their rank correlations.
 
-    Call analyze before, for the names of layers.
+    Beside them Grad-CAM at the same place of the network without attention ("none", whose map is
+    null). Call analyze before, for the names of layers.
 
     Args:
         photo: a data URI (data:image/jpeg;base64,...) of at most 3 MB, what handle_file gives,
@@ -193,13 +195,14 @@ def compare_modules(
     label = network or next(iter(catalogue()))
     size = checked_size(size, source_of(label))
     layer_of(checked_view(photo, label, target, size), layer)
-    _, found = compare.contenders(photo_of(photo), label, size, target, layer)
+    sources = rivals(source_of(label))
+    _, found = compare.contenders(photo_of(photo), label, size, target, layer, sources)
     names, table = compare.correlations(found)
     return {
         "networks": {
             kind: {
                 **about(theirs),
-                "map": listed(result.trace.spatial()),
+                "map": None if kind == PLAIN else listed(result.trace.spatial()),
                 "gradcam": listed(result.gradcam),
             }
             for kind, (theirs, result) in found.items()

@@ -16,7 +16,8 @@ from drtam.explain.analysis import map_tensors
 from ui import devices
 from ui.compare import contenders
 from ui.compute import Photo, View, prepared
-from ui.networks import ATTENTION_NAMES, rivals
+from ui.networks import ATTENTION_NAMES
+from ui.rivals import PLAIN, rivals
 from ui.session import Session, source_of
 from viz.faithfulness import STYLES, curves_figure
 from viz.text import plain
@@ -144,8 +145,8 @@ def judged(
         gr.Error: the network is a detector.
     """
     progress(0.0, desc="Analysing with DRTAM, CBAM and CA")
-    name, found = contenders(photo, network, size, target, layer)
-    sources = rivals(source_of(network))
+    sources = {k: rival for k, rival in rivals(source_of(network)).items() if k != PLAIN}
+    name, found = contenders(photo, network, size, target, layer, sources)
     results: Judged = {}
     for kind, (view, _) in found.items():
         work = partial(

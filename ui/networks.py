@@ -16,7 +16,7 @@ from torchvision.models.segmentation import FCN_ResNet50_Weights
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from models import Spec, build_model
-from models.build import Placement
+from models.build import Placement, with_places
 from models.checkpoints import CheckpointError, blank, describe, load_checkpoint
 from models.complexity import Complexity, complexity
 from models.description import Description
@@ -45,7 +45,10 @@ BACKBONE_NAMES = {
 
 @dataclass(frozen=True)
 class Untrained:
-    """A network with random weights, the same ones for the same seed."""
+    """A network with random weights, the same ones for the same seed.
+
+    With ``places`` one without attention, explained where others have theirs.
+    """
 
     backbone: str = "resnet50"
     attention: str | None = "drtam"
@@ -54,6 +57,7 @@ class Untrained:
     r: int = 32
     seed: int = 0
     placement: Placement = "block"
+    places: bool = False
     input_size: ClassVar[int] = IMAGENET_SIZE  # side in pixels of the photos that suit it
 
     @property
@@ -74,9 +78,10 @@ class Untrained:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A trained checkpoint under ``assets/checkpoints``."""
+    """A trained checkpoint under ``assets/checkpoints``; ``places`` as in ``Untrained``."""
 
     path: Path
+    places: bool = False
 
     @property
     def label(self) -> str:
@@ -174,6 +179,8 @@ def load(source: Source) -> Network:
         checkpoint = load_checkpoint(source.path)
         model, about = checkpoint.model, checkpoint.description
         spec, names, mean, std = about.spec, about.classes, about.mean, about.std
+    if not isinstance(source, Opened) and source.places:
+        model = with_places(model)
     if isinstance(model, MaskRCNN):
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     model = model.eval().requires_grad_(False)
@@ -214,11 +221,10 @@ def class_names(backbone: str) -> tuple[str, ...]:
 
 
 def embedded() -> list[Embedded]:
-    """The trained checkpoints with attention, DRTAM's first; without those of ``damaged``."""
+    """The trained checkpoints, DRTAM's first; without those of ``damaged``."""
     found = [source for source in _files() if _usable(source, lambda source: source.about)]
-    order = list(ATTENTION_NAMES)
-    attended = [source for source in found if source.about.spec.attention is not None]
-    return sorted(attended, key=lambda source: order.index(str(source.about.spec.attention)))
+    order = [*ATTENTION_NAMES, None]
+    return sorted(found, key=lambda source: order.index(source.about.spec.attention))
 
 
 def damaged() -> list[str]:
@@ -242,7 +248,7 @@ def _usable(source: Embedded, read: Callable[[Embedded], object]) -> bool:
 def catalogue() -> dict[str, Source]:
     """What the page offers by its label, the default first."""
     sources: list[Source] = [
-        *embedded(),
+        *(source for source in embedded() if source.about.spec.attention is not None),
         Untrained(),
         Untrained("resnet18"),
         Untrained("resnet101", r=16),
@@ -251,27 +257,3 @@ def catalogue() -> dict[str, Source]:
         Untrained(attention="ca"),
     ]
     return {source.label: source for source in sources}
-
-
-def rivals(source: Source) -> dict[str, Source]:
-    """The network itself and its backbone with the other attentions, by attention.
-
-    A trained network is compared with those trained for the same classes. Where there are none,
-    and beside an untrained one, the others are untrained, with the same seed, so that all
-    backbones have the same weights, and with the settings that Table 4 found best.
-    """
-    spec = spec_of(source)
-    seed = source.seed if isinstance(source, Untrained) else 0
-    chunks = 4 if spec.backbone.startswith("mobilenet") else 1
-    where = spec.placement
-    others: dict[str, Source] = {
-        "drtam": Untrained(spec.backbone, "drtam", n=chunks, seed=seed, placement=where),
-        "cbam": Untrained(spec.backbone, "cbam", r=16, seed=seed, placement=where),
-        "ca": Untrained(spec.backbone, "ca", seed=seed, placement=where),
-    }
-    if isinstance(source, Embedded):
-        for other in reversed(embedded()):
-            same_classes = other.about.classes == source.about.classes
-            if same_classes and other.about.spec.backbone == spec.backbone:
-                others[str(other.about.spec.attention)] = other
-    return others | {str(spec.attention): source}
