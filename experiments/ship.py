@@ -35,8 +35,8 @@ DATA = """Tiny-ImageNet-200 (Stanford's CS231n): 200 of ImageNet's classes, 500 
 validation photos of 64 x 64 pixels for each. Its photos are for non-commercial research and
 education, by ImageNet's terms of access; none is part of this repository. Whether weights learned
 from them carry those terms is not settled: treat them as for research and education."""
-LIMITS = """- It knows 200 classes and names one of them for any photo. Look at the score before
-  the maps: a map of a wrong answer explains a wrong answer.
+LIMITS = """- Look at the score before the maps: a map of a wrong answer explains a wrong answer.
+  A high score does not say that the photo shows anything that it knows.
 - It learned from photos of 64 x 64 pixels. What only shows in finer detail it has never seen.
 - All accuracies are of one training with one seed. Differences between networks that are smaller
   than the spread between seeds (in experiments/RESULTS.md, if it was measured) mean nothing.
@@ -63,12 +63,15 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
     lines = [
         f"# {name}",
         "",
-        f"Right for {best.top1:.1f} % of {report.photos} validation photos (among its first five "
-        f"answers for {best.top5:.1f} %) at {report.size} x {report.size} pixels, at which it is "
-        "looked at: of the resolutions whose top-1 is as high as the highest, within chance, the "
-        "best calibrated one, in the mean of the networks that were evaluated together.",
+        f"It knows {len(about.classes)} classes and names one of them for any photo, also where "
+        f"none fits. Right for {best.top1:.1f} % of {report.photos} validation photos, among its "
+        f"first five answers for {best.top5:.1f} %, at {report.size} x {report.size} pixels.",
         "",
         *_resolutions(item),
+        "",
+        f"It is looked at at {report.size} pixels: of the resolutions whose top-1 is as high as "
+        "the highest, within chance, the best calibrated one, in the mean of the networks that "
+        "were evaluated together.",
         "",
         "## Limits",
         "",

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import kaleido
 import plotly
 import plotly.graph_objects as go
-from choreographer.errors import ChromeNotFoundError
+from kaleido.errors import ChromeNotFoundError
 
 WIDTH = 1000  # of the pictures in pixels
 FORMATS = ("png", "svg")
