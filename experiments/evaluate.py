@@ -41,10 +41,11 @@ def markdown(report: Report) -> str:
 
 def how_measured(report: Report) -> str:
     """How it was measured."""
-    deep = any(item.ablations for item in report.results)
-    what = "latency, maps and changes" if deep else "latency"
+    maps = any(item.maps for item in report.results)
+    changes = any(item.ablations for item in report.results)
+    what = ", ".join(["latency", *["maps"] * maps, *["changes"] * changes])
     measured = f"{report.photos} photos, classified in bfloat16; {what} at {report.size} pixels"
-    if any(item.maps for item in report.results):
+    if maps:
         measured += f"; maps on {report.boxes} photos, drawn with seed 0"
     return f"`{report.command}` on {report.machine}.\n\n{measured}."
 
@@ -126,7 +127,8 @@ def _classifiers(options: argparse.Namespace, device: torch.device) -> str:
         device,
         options.boxes,
         options.command,
-        only_accuracy=options.only_accuracy,
+        maps=not options.only_accuracy,
+        changes=not (options.only_accuracy or options.no_changes),
     )
     if options.out:
         report.write(options.out / "results.json")
@@ -162,10 +164,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--sizes", type=int, nargs="+", help="resolutions; the trained one if none"
     )
     parser.add_argument("--boxes", type=int, default=10_000, help="photos for the maps")
-    parser.add_argument(
+    less = parser.add_mutually_exclusive_group()
+    less.add_argument(
         "--only-accuracy",
         action="store_true",
         help="of classifiers neither judge the maps nor change the attention",
+    )
+    less.add_argument(
+        "--no-changes",
+        action="store_true",
+        help="of classifiers do not change the attention, which takes longest",
     )
     parser.add_argument(
         "--faithfulness", type=int, help="photos on which experiments.faithfulness judges the maps"

@@ -35,8 +35,9 @@ class Evaluation:
         gflops: at 224 x 224, as the paper counts.
         latency: forward passes of the same backbone without attention, batch 8.
         accuracy: by resolution.
-        maps: by layer and map; empty without boxes or attention, or if not asked for.
+        maps: by layer and map; empty without boxes, or if not asked for.
         ablations: the accuracy by what was changed; empty without attention, or if not asked for.
+        recipe: the commands that made it; empty in results that are older than this field.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Evaluation:
     accuracy: dict[int, Accuracy]
     maps: dict[str, dict[str, Score]]
     ablations: dict[str, Accuracy]
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def evaluate(
     boxes: int,
     command: str,
     *,
-    only_accuracy: bool = False,
+    maps: bool = True,
+    changes: bool = True,
 ) -> Report:
     """Measure networks by name.
 
@@ -112,7 +115,8 @@ def evaluate(
         device: to measure on.
         boxes: so many photos are enough for the maps.
         command: that asked.
-        only_accuracy: neither judge maps nor change attention, which take most of the time.
+        maps: whether to judge them.
+        changes: whether to measure the accuracy with changed attention, which takes longest.
 
     Raises:
         ValueError: a network knows other classes than the photos have.
@@ -131,14 +135,21 @@ def evaluate(
     for name, (model, about) in ((k, (v.model, v.description)) for k, v in checkpoints.items()):
         counted = complexity(model)
         latency = _latency(model, about.spec.backbone, best, device)
-        changed = {} if only_accuracy else ablations(model, about, photos, best, device)
-        maps = {}
-        if photos.boxes is not None and not only_accuracy:
+        changed = ablations(model, about, photos, best, device) if changes else {}
+        judged = {}
+        if maps and photos.boxes is not None:
             explained = model if about.spec.attention else with_places(model)
-            maps = localise(explained, few, best, about.mean, about.std, device)
+            judged = localise(explained, few, best, about.mean, about.std, device)
         results.append(
             Evaluation(
-                name, counted.params, counted.gflops, latency, accuracy[name], maps, changed
+                name,
+                counted.params,
+                counted.gflops,
+                latency,
+                accuracy[name],
+                judged,
+                changed,
+                about.recipe or "",
             )
         )
     return Report(command, machine(), len(photos.labels), len(few.labels), best, results)

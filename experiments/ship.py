@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from experiments.alike import alike
 from experiments.evaluate import ablation_table, details, how_measured, overview
 from experiments.evaluation import Evaluation, Report
 from models.checkpoints import describe, load_checkpoint, save_checkpoint
@@ -51,9 +52,8 @@ Written by `python -m experiments.ship` from the results of `python -m experimen
 small counterpart of the paper's Tables 1-4: Tiny-ImageNet-200 instead of ImageNet, photos of 64 x
 64 pixels, and a small part of the paper's epochs. Absolute numbers say little about the paper's.
 Differences between networks mean nothing if they are smaller than the spread between seeds, or
-than the standard error of a top-1 by itself, half a point on 10,000 photos. Networks whose last
-trainings, at the end of this page, differ in nothing but attention or its settings were trained
-alike.
+than the standard error of a top-1 by itself, half a point on 10,000 photos. How each network was
+trained stands at the end of this page.
 """
 
 
@@ -164,9 +164,10 @@ def _put(run: Path, item: Evaluation, report: Report, folder: Path) -> None:
 
 
 def _evaluations(reports: Sequence[Report]) -> Iterator[str]:
-    """All networks side by side, how far settings and seeds are apart, then each report."""
+    """Networks side by side, how far settings and seeds are apart, then each report."""
     results = [item for report in reports for item in report.results]
-    yield from (*overview(reports), "", *influence(results), *spread(results))
+    yield from (*alike(reports), "## All networks\n", *overview(reports), "")
+    yield from (*influence(results), *spread(results))
     for report in reports:
         yield f"## Evaluation of {', '.join(item.name for item in report.results)}\n"
         yield from (how_measured(report), *details(report), "")
