@@ -25,12 +25,12 @@ HEADS = (
 
 
 def alike(reports: Sequence[Report]) -> Iterator[str]:
-    """The lines of a section with a table for each recipe that several attentions have."""
+    """The lines of a table for each recipe that several attentions have, the newest first."""
     groups: dict[str, list[tuple[Evaluation, Report]]] = {}
     for report in reports:
         for item in report.results:
             groups.setdefault(VARIES.sub("", item.recipe), []).append((item, report))
-    for recipe, group in groups.items():
+    for recipe, group in reversed(groups.items()):
         attentions = {_attention(item) for item, _ in group}
         if recipe and len(attentions) > 1:
             yield from _section(group)
