@@ -52,8 +52,9 @@ Written by `python -m experiments.ship` from the results of `python -m experimen
 small counterpart of the paper's Tables 1-4: Tiny-ImageNet-200 instead of ImageNet, photos of 64 x
 64 pixels, and a small part of the paper's epochs. Absolute numbers say little about the paper's.
 Differences between networks mean nothing if they are smaller than the spread between seeds, or
-than the standard error of a top-1 by itself, half a point on 10,000 photos. How each network was
-trained stands at the end of this page.
+than the standard error of a top-1 by itself, half a point on 10,000 photos. The latency of a plain
+network is against itself: what it has more than 1 says how far latencies can be trusted. How each
+network was trained stands at the end of this page.
 """
 
 
@@ -69,9 +70,7 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
         "",
         *_resolutions(item),
         "",
-        f"It is looked at at {report.size} pixels: of the resolutions whose top-1 is as high as "
-        "the highest, within chance, the best calibrated one, in the mean of the networks that "
-        "were evaluated together.",
+        f"It is looked at at {report.size} pixels{_why(item)}.",
         "",
         "## Limits",
         "",
@@ -87,6 +86,16 @@ def card(name: str, about: Description, item: Evaluation, report: Report, run: P
     if item.ablations:
         lines += ["## What its parts are worth", "", *ablation_table(item, report.size), ""]
     return "\n".join([*lines, f"Measured with `{report.command}` on {report.machine}."]) + "\n"
+
+
+def _why(item: Evaluation) -> str:
+    """Why it is looked at at the resolution of its report."""
+    if len(item.accuracy) == 1:
+        return ", the only resolution that was measured"
+    return (
+        ": of the resolutions whose top-1 is as high as the highest, within chance, the best "
+        "calibrated one, in the mean of the networks that were evaluated together"
+    )
 
 
 def _was_adapted(about: Description) -> bool:

@@ -215,6 +215,7 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(tiny, t
     expected = load_checkpoint(runs[0] / "model.safetensors").model(image)
     torch.testing.assert_close(shipped.model(image), expected, rtol=0.01, atol=0.01)  # float16
     card = (shelf / "drtam-resnet18.md").read_text()
+    assert f"looked at at {best} pixels: of the resolutions whose top-1" in card
     for text in (f"first {runs[0]}", "second", "| 1 | 5.25 | 1.50 | 6.25 |", *CHANGES):
         assert text in card
     results = (tmp_path / "experiments" / "RESULTS.md").read_text()
@@ -255,6 +256,7 @@ def test_a_card_says_on_which_photos_a_temperature_was_fitted(tmp_path):
         about = Description(spec, ("lion", "tower"), 64, *NORMAL, recipe="\n".join(commands))
         text = card("ours", about, item, report, tmp_path)
         assert ("every second validation photo" in text) == fitted
+        assert "at 64 pixels, the only resolution that was measured." in text
         assert all(command in text for command in commands)
 
 
