@@ -11,11 +11,10 @@ run: $(VENV)/app
 	@echo Loading libraries
 	$(BIN)/python app.py
 
-# Processes with a thread each, as threads of one process mostly wait; three on two cores, as tests
-# wait for servers and browsers. What the browser did not show within a minute, on a busy machine,
-# gets one more try.
+# Two processes with a thread each: on two cores, threads of one process mostly wait. What the
+# browser did not show within a minute, on a busy machine, gets one more try.
 test: $(VENV)/dev browser lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
 	  --reruns 1 --only-rerun "Locator expected" --only-rerun "Timeout [0-9]+ms"
 
 lint: $(VENV)/dev
