@@ -15,6 +15,8 @@ from torch.autograd import Function
 from drtam.origin import Origin, again, origin
 from drtam.recorded import recorded
 
+CACHED = 2**20  # numbers of X that a CPU's cache keeps from one pass over them to the next
+
 
 def means(x: Tensor) -> tuple[Tensor, Tensor]:
     """The means of X (B, C, H, W) over W and H, one behind the other, and over C.
@@ -78,7 +80,19 @@ def _is_channels_last(x: Tensor) -> bool:
     return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
+def _together(x: Tensor) -> int:
+    """How many samples of X take all passes before the next ones take the first."""
+    return len(x) if x.is_cuda else max(1, CACHED // max(1, x.shape[1:].numel()))
+
+
 def _means(x: Tensor) -> tuple[Tensor, Tensor]:
+    if recorded(x) or len(x) <= (together := _together(x)):
+        return _means_at_once(x)
+    strips, over_c = zip(*map(_means_at_once, torch.split(x, together)), strict=True)
+    return torch.cat(strips), torch.cat(over_c)
+
+
+def _means_at_once(x: Tensor) -> tuple[Tensor, Tensor]:
     if recorded(x) or not _is_channels_last(x):
         return torch.cat([x.mean(i).transpose(1, 2) for i in (3, 2)], dim=1), x.mean(1)
     batch, channels, height, width = x.shape
@@ -130,9 +144,12 @@ def _recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
             torch.bmm(flat.transpose(1, 2), channel, out=there)
         else:
             torch.bmm(channel.transpose(1, 2), flat, out=output.flatten(2))
-    else:  # for K this small, MKL takes longer than K passes over the map, on AMD several times
-        expand(channel, spatial, output)
-    return output.mul_(x)
+        return output.mul_(x)
+    # for K this small, MKL takes longer than K passes over the map, on AMD several times
+    parts = (torch.split(t, _together(x)) for t in (channel, spatial, output, x))
+    for c, s, there, part in zip(*parts, strict=True):
+        expand(c, s, there).mul_(part)
+    return output
 
 
 class _Recalibrate(Function):

@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from drtam.explain.recording import evaluating
+from experiments.mixed_precision import autocast
 from experiments.photos import Photos
 
 BATCH = 250
@@ -76,7 +77,7 @@ def classified(
             disable=None,  # but in a terminal
         )
         for _, images, labels in parts:
-            with torch.autocast(device.type, torch.bfloat16):
+            with autocast(device):
                 logits = model(images.contiguous(memory_format=torch.channels_last)).float()
             yield logits, labels
 

@@ -34,6 +34,7 @@ from tqdm import tqdm
 from drtam.checks import check_range
 from experiments.accuracy import BATCH, Accuracy, accuracy_of, batches, classified
 from experiments.machine import commit, machine
+from experiments.mixed_precision import autocast
 from experiments.photos import Photos, open_photos
 from models import CLASSIFIERS
 from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -61,7 +62,7 @@ def renew_statistics(
     parts = batches(photos, size, about.mean, about.std, device)
     shown = tqdm(parts, desc="batch norms", unit="batch", leave=False, disable=None)
     images = (x.contiguous(memory_format=torch.channels_last) for _, x, _ in shown)
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         update_bn(images, checkpoint.model)
 
 

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy, kl_div
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from experiments.accuracy import measure
 from experiments.augment import Augment
+from experiments.mixed_precision import autocast
 from experiments.photos import Photos
 from experiments.recipe import Recipe
 from experiments.task import Part
@@ -63,13 +64,13 @@ class Classification:
         labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
         x, targets = self.augment(images, labels)
         x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             logits = runs(x)
         smoothing = self.recipe.label_smoothing
         hard = cross_entropy(logits.float(), targets, label_smoothing=smoothing)
         if self.teacher is None:
             return hard
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+        with torch.no_grad(), autocast(self.device):
             taught = self.teacher(x)
         soft = kl_div(
             (logits.float() / TEMPERATURE).log_softmax(1),

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from drtam.explain.recording import evaluating
 from experiments.coco import Coco
+from experiments.mixed_precision import autocast
 from experiments.precision import average_precision
 from experiments.recipe import DetectionRecipe
 from experiments.task import Part, load, seed_of, seeded
@@ -26,7 +27,7 @@ AUGMENT = v2.Compose([v2.RandomHorizontalFlip(), v2.ToPureTensor()])
 
 
 class Detector(nn.Module):
-    """Mask R-CNN with the backbone in bfloat16 and the rest in float32.
+    """Mask R-CNN with the backbone in its ``working_type`` and the rest in float32.
 
     torchvision makes anchors of the type of the feature maps, and bfloat16 would round their
     corners to multiples of 8 pixels in a large photo.
@@ -47,7 +48,7 @@ class Detector(nn.Module):
         model = self.model
         scaled, targets = model.transform(images, targets)
         x = scaled.tensors.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with autocast(x.device):
             maps = model.backbone(x)
         maps = {name: values.float() for name, values in maps.items()}
         proposals, losses = model.rpn(scaled, maps, targets)

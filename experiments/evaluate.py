@@ -44,7 +44,8 @@ def how_measured(report: Report) -> str:
     maps = any(item.maps for item in report.results)
     changes = any(item.ablations for item in report.results)
     what = ", ".join(["latency", *["maps"] * maps, *["changes"] * changes])
-    measured = f"{report.photos} photos, classified in bfloat16; {what} at {report.size} pixels"
+    measured = f"{report.photos} photos, classified in {report.working_type}; "
+    measured += f"{what} at {report.size} pixels"
     if maps:
         measured += f"; maps on {report.boxes} photos, drawn with seed 0"
     return f"`{report.command}` on {report.machine}.\n\n{measured}."

@@ -17,6 +17,7 @@ from experiments.ablations import ablations
 from experiments.accuracy import Accuracy, measure
 from experiments.localisation import Score, first, localise
 from experiments.machine import machine
+from experiments.mixed_precision import working_type
 from experiments.photos import Photos
 from experiments.timing import ratios
 from models import build_model
@@ -61,6 +62,7 @@ class Report:
         boxes: photos that the maps were made of.
         size: resolution of the latency, the maps and the ablations: see ``best_size``.
         results: one for each checkpoint.
+        working_type: in which the photos were classified.
     """
 
     command: str
@@ -69,6 +71,7 @@ class Report:
     boxes: int
     size: int
     results: list[Evaluation]
+    working_type: str = "bfloat16"  # as all were before it could be float32
 
     def write(self, path: Path) -> None:
         """As JSON."""
@@ -152,7 +155,9 @@ def evaluate(
                 about.recipe or "",
             )
         )
-    return Report(command, machine(), len(photos.labels), len(few.labels), best, results)
+    precision = str(working_type(device)).removeprefix("torch.")
+    seen = len(photos.labels), len(few.labels)
+    return Report(command, machine(), *seen, best, results, precision)
 
 
 def best_size(networks: Sequence[Mapping[int, Accuracy]], photos: int) -> int:

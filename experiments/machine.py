@@ -9,10 +9,15 @@ from pathlib import Path
 
 import torch
 
+from experiments.mixed_precision import working_type
+
 
 def machine() -> str:
     """One line."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    cuda = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if cuda else "CPU"
+    if working_type(torch.device("cuda" if cuda else "cpu")) != torch.bfloat16:
+        device += " without bfloat16"
     return (
         f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, "
         f"Python {platform.python_version()}, torch {torch.__version__}, "

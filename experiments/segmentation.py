@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from drtam.explain.recording import evaluating
+from experiments.mixed_precision import autocast
 from experiments.overlap import confusion, overlap
 from experiments.recipe import SegmentationRecipe
 from experiments.task import Part, load, seed_of, seeded
@@ -86,7 +87,7 @@ class Segmentation:
         """Cross-entropy of both classifiers; ignored pixels count as 0, as in the toolbox."""
         x = FINISH(torch.stack([photo for photo, _ in batch]).to(self.device))
         labels = torch.stack([labels for _, labels in batch]).to(self.device).long()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             scores = runs(x.contiguous(memory_format=torch.channels_last))
         out, aux = (
             cross_entropy(
@@ -156,7 +157,7 @@ def measure(
         for ((photo, labels),) in tqdm(batches, "measuring", len(photos.photos), leave=False):
             sides = scaled(labels, size)
             x = FINISH(v2.functional.resize(photo.to(device), sides, antialias=True))[None]
-            with torch.autocast(device.type, torch.bfloat16):
+            with autocast(device):
                 scores = model(x.contiguous(memory_format=torch.channels_last))["out"]
             large = interpolate(scores.float(), labels.shape, mode="bilinear")
             counts += confusion(labels.to(device), large.argmax(1)[0], classes)
