@@ -118,7 +118,7 @@ def test_but_for_the_bfloat16_a_detector_is_torchvisions(few, monkeypatch):
     task = Detection(PRESETS["short-maskrcnn"], data, data, CPU, seed=0, workers=0)
     batch = next(task.feed(iter([Part(torch.arange(2), 0)])))
     images, targets = [image / 255 for image, _ in batch], [target for _, target in batch]
-    monkeypatch.setattr(torch, "autocast", lambda *_: nullcontext())
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     torch.manual_seed(1)
     expected = model(images, targets)
     torch.manual_seed(1)

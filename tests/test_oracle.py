@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import oracle
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from drtam import CBAM, DRTAM, CoordinateAttention
+from drtam import CBAM, DRTAM, CoordinateAttention, passes
 
 shapes = st.tuples(st.integers(1, 12), st.integers(1, 9), st.integers(1, 9))
 seeds = st.integers(0, 2**31)
@@ -62,6 +63,14 @@ def test_drtam_is_section_3(shape, s, n, r, seed):
 def test_drtam_is_section_3_on_a_photo(lion: Image.Image):
     pixels = np.array(lion.resize((47, 30))).transpose(2, 0, 1)
     check_drtam(alive(DRTAM(3, s=4, n=2), 1), torch.from_numpy(pixels)[None].float() / 64 - 2)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("together", [1, 2])
+def test_drtam_is_section_3_part_by_part(monkeypatch, together, layout):
+    monkeypatch.setattr(passes, "CACHED", together * 6 * 5 * 7)
+    x = torch.randn(5, 6, 5, 7, generator=torch.Generator().manual_seed(0))
+    check_drtam(alive(DRTAM(6), 1), x.contiguous(memory_format=layout))
 
 
 @several
