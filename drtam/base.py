@@ -53,8 +53,8 @@ def attention_layers(model: nn.Module) -> dict[str, AttentionModule]:
     """The attention modules of a network by layer name, in the order of their registration.
 
     A layer is named after the module that holds its attention: ``layer3.5`` for
-    ``layer3.5.attention``. Where one module holds several, or where the network itself holds
-    it, the name is the attention module's own path.
+    ``layer3.5.attention``. Where one module holds several, or where the network itself or
+    another attention module holds it, the name is the attention module's own path.
     """
     found = {
         path: module
@@ -65,5 +65,6 @@ def attention_layers(model: nn.Module) -> dict[str, AttentionModule]:
     names = {}
     for path, module in found.items():
         holder = path.rpartition(".")[0]
-        names[holder if holder and holders[holder] == 1 else path] = module
+        alone = holder and holders[holder] == 1 and holder not in found
+        names[holder if alone else path] = module
     return names

@@ -123,7 +123,8 @@ class RankOneAttention(nn.Module):
 
     def _mixed(self, strips: Tensor, lengths: tuple[int, int]) -> Tensor:
         """X_ch and X_cw, (B, H + W, C), pooled along H and W and mixed: S_c (B, 1, C), Eqn 3-5."""
-        if recorded(strips):
+        hooked = self.channel._forward_pre_hooks or self.channel._forward_hooks  # of pruning, say
+        if recorded(strips) or hooked:
             s_c: Tensor = self.channel(self._channel_strips(strips, lengths))
             return s_c
         # The means and their weights are one linear map of the strips.

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ from tqdm import tqdm
 from drtam.explain import PhotoError, load_photo
 
 Split = Literal["train", "val"]
+# What splits are called on the hub; a set whose authors kept no part back is measured on its test.
+HUB_SPLITS = {"train": ("train",), "val": ("val", "validation", "valid", "dev", "test")}
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,11 @@ def list_photos(source: str, split: Split) -> Listing:
 
 def _of_paths(paths: list[str], labels: Sequence[int], classes: tuple[str, ...]) -> Listing:
     stamps = [(path, os.stat(path).st_size) for path in paths]
-    return Listing(str(stamps), lambda i: load_photo(paths[i]), labels, classes)
+    return Listing(str(stamps), partial(_open, paths), labels, classes)
+
+
+def _open(paths: Sequence[str], index: int) -> Image.Image:
+    return load_photo(paths[index])
 
 
 def _tiny_imagenet(root: Path, split: Split) -> Listing:
@@ -160,14 +167,25 @@ def _hub(name: str, split: Split) -> Listing:
         found = load_dataset(name)
     except Exception as error:  # the library raises very different things
         raise ValueError(f"{name!r} is no folder, and not found on the hub: {error}") from error
-    part = found[split if split in found else {"train": "train", "val": "validation"}[split]]
+    named = [known for known in HUB_SPLITS[split] if known in found]
+    if not named:
+        raise ValueError(
+            f"{name} must have a split {' or '.join(HUB_SPLITS[split])}, but it has "
+            f"{', '.join(found)}"
+        )
+    part = found[named[0]]
+    label = part.features.get("label")
+    if "image" not in part.features or not hasattr(label, "names"):
+        raise ValueError(
+            f"{name} must have the columns image and label, the latter of classes, but it has "
+            f"{', '.join(part.features)}"
+        )
+    return Listing(part._fingerprint, partial(_of_hub, part), part["label"], tuple(label.names))
 
-    def read(index: int) -> Image.Image:
-        image: Image.Image = part[index]["image"]
-        return image.convert("RGB")
 
-    classes = tuple(part.features["label"].names)
-    return Listing(part._fingerprint, read, part["label"], classes)
+def _of_hub(part: Any, index: int) -> Image.Image:
+    image: Image.Image = part[index]["image"]
+    return image.convert("RGB")
 
 
 class _Decoded(Dataset[npt.NDArray[np.uint8]]):

@@ -172,6 +172,8 @@ OPERATIONS: dict[Any, Callable[[Sequence[Any], Any], int]] = {
     aten.cudnn_batch_norm: _batch_norm,
     **dict.fromkeys((aten.relu, aten.relu_, aten.hardtanh, aten.hardtanh_), _elements),
     **dict.fromkeys((aten.hardswish, aten.hardswish_), _elements),
-    **dict.fromkeys((aten.mean, aten._adaptive_avg_pool2d), _elements),
+    **dict.fromkeys((aten.leaky_relu, aten.leaky_relu_, aten.elu, aten.elu_), _elements),
+    **dict.fromkeys((aten.gelu, aten.silu, aten.silu_), _elements),
+    **dict.fromkeys((aten.mean, aten._adaptive_avg_pool2d, aten.avg_pool2d), _elements),
     aten.max_pool2d_with_indices: _elements,
 }

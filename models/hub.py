@@ -13,7 +13,9 @@ MAX_BYTES = 400_000_000
 
 
 def download(repository: str, folder: Path | None = None) -> Path:
-    """The file with the weights in a model repository, such as ``user/name``.
+    """The file with the weights in a public model repository, such as ``user/name``.
+
+    A token of this machine is not used: whoever asks need not be whose token it is.
 
     Args:
         repository: its name.
@@ -26,12 +28,13 @@ def download(repository: str, folder: Path | None = None) -> Path:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise ValueError(f"A repository is named user/name, not {repository[:100]!r}.")
     try:
-        files = HfApi().model_info(repository, files_metadata=True).siblings or []
+        files = HfApi(token=False).model_info(repository, files_metadata=True).siblings or []
         fitting = [file for file in files if (file.size or 0) <= MAX_BYTES]
         for suffix in SUFFIXES:
             for file in fitting:
                 if file.rfilename.endswith(suffix):
-                    return Path(hf_hub_download(repository, file.rfilename, cache_dir=folder))
+                    name = file.rfilename
+                    return Path(hf_hub_download(repository, name, cache_dir=folder, token=False))
     except HfHubHTTPError as error:
         raise ValueError(f"The hub has no public model {repository}.") from error
     except Exception as error:  # each release of huggingface_hub raises others without a network

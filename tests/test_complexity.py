@@ -170,6 +170,14 @@ def test_a_transposed_convolution_counts_each_input():
     assert found.by_layer == {"attention": 6 * 4 * 3 * 5 * 4 / 1e9}
 
 
+@pytest.mark.parametrize(
+    "module",
+    [nn.AvgPool2d(2), nn.MaxPool2d(2), nn.LeakyReLU(), nn.ELU(), nn.GELU(), nn.SiLU(), nn.ReLU6()],
+)
+def test_activations_and_pools_cost_what_they_read(module):
+    assert complexity(Image(module), (6, 4)).by_layer == {"attention": 6 * 4 * 3 / 1e9}
+
+
 def test_operations_belong_to_the_module_they_run_in():
     found = complexity(on_meta("resnet18", "drtam"), (64, 96))
     assert sum(found.by_layer.values()) == pytest.approx(found.gflops)

@@ -281,5 +281,7 @@ def test_rank_correlation_knows_only_the_order():
     assert rank_correlation(ramp, ramp.exp()) == pytest.approx(1)
     assert rank_correlation(ramp, -(ramp**3)) == pytest.approx(-1)
     assert math.isnan(rank_correlation(ramp, torch.ones(3, 4)))
+    half = ramp.bfloat16().requires_grad_()
+    assert rank_correlation(half, ramp) == pytest.approx(1)
     smooth = torch.linspace(0, 1, 8).expand(8, 8)
     assert rank_correlation(smooth, torch.linspace(0, 1, 4).expand(4, 4)) > 0.99

@@ -222,6 +222,16 @@ def test_shuffled_weights_change_grad_cam_but_no_map_that_ignores_them(lion_tens
     assert not torch.equal(other["layer1.0.conv1.weight"], before["layer1.0.conv1.weight"])
 
 
+def test_the_photo_is_left_alone_in_any_context():
+    network = nn.Sequential(nn.ReLU(inplace=True), DRTAM(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    photo = torch.randn(1, 3, 24, 20, requires_grad=True)
+    before = photo.detach().clone()
+    for context in (torch.inference_mode(), torch.enable_grad()):
+        with context:
+            faithfulness(network, photo, "1", steps=2, draws=1)
+    assert torch.equal(photo, before)
+
+
 @pytest.mark.parametrize("attention", ["drtam", "cbam", "ca"])
 def test_all_maps_of_a_layer_are_judged_and_the_network_is_left_alone(attention, lion_tensor):
     network = build_model("resnet18", attention, num_classes=10, seed=0).train()

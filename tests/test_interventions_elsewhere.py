@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable
 
 import pytest
 import timm
 import torch
-from edited import MASK, edited, flat_ca, flat_cbam, flat_factor, naive_drtam, same, zero
+from edited import MASK, edited, flat_ca, flat_cbam, flat_factor, naive_drtam, same, small, zero
 from test_explain import Foreign
 from torch import Tensor, nn
 
@@ -20,9 +21,12 @@ from drtam.explain import (
     Off,
     PhotoRegion,
     ablate,
+    analyze,
     channel_effects,
+    intervening,
     layer_effects,
 )
+from drtam.explain.export import arrays, of_image
 from models import build_model
 
 
@@ -111,3 +115,70 @@ def test_a_class_that_a_detector_never_finds_has_no_log_probability(lion_tensor)
     assert found.before.probabilities[0, 80] == found.after.probabilities[0, 80] == 0
     assert torch.isnan(found.change).all()
     assert all(layer.gradcam.max() == 0 for layer in found.after.layers.values())
+
+
+@pytest.mark.parametrize(
+    "changes", [[Off()], [MapRegion(MASK, 0.5)], [Flat("c"), MapRegion(MASK)]]
+)
+def test_one_image_of_a_changed_batch_is_that_image_alone(changes):
+    photos = torch.randn(3, 3, 64, 48, generator=torch.manual_seed(2)).double()
+    model = small("drtam")
+    batch = ablate(model, photos, changes).after.compact()
+    for i in range(3):
+        found, alone = of_image(batch, i), ablate(model, photos[i], changes).after.compact()
+        for name, layer in alone.layers.items():
+            trace = found.layers[name].trace
+            torch.testing.assert_close(trace.attention(), layer.trace.attention())
+            torch.testing.assert_close(trace.spatial(), layer.trace.spatial())
+        expected, stored = arrays(alone), arrays(found)
+        assert stored.keys() == expected.keys()
+        assert not any(name.endswith("output") for name in stored)
+        for name, values in expected.items():
+            torch.testing.assert_close(*map(torch.from_numpy, (stored[name], values)))
+            assert values.ndim < 3 or "/residual" in name or "/descriptors" in name
+
+
+def test_a_copy_made_while_changed_computes_with_its_own_weights():
+    model = small("drtam")
+    x = torch.randn(1, 3, 32, 32, generator=torch.manual_seed(1)).double()
+    changes = [Flat("c"), MapRegion(MASK, 0.5)]
+    buffer = io.BytesIO()
+    with intervening(model, changes):
+        other = copy.deepcopy(model)
+        torch.save(model, buffer)
+        before = model(x)
+    buffer.seek(0)
+    assert torch.equal(torch.load(buffer, weights_only=False)(x), before)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.mul_(0.9)
+        found = other(x)
+        for module in attention_layers(other).values():
+            del module.__dict__["trace"]
+        with intervening(other, changes):
+            torch.testing.assert_close(found, other(x))
+
+
+def test_a_layer_that_is_called_by_name_has_channels_too():
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = DRTAM(3)
+            self.head = nn.Linear(3, 5)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.head(self.attention(x=image).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model, photo = Named().eval(), torch.randn(1, 3, 16, 12)
+    analysis = analyze(model, photo)
+    found = channel_effects(model, photo, "attention", [Off()], count=3)
+    trace = analysis.layers["attention"].trace
+    for channel, effect in zip(found.channels[0], found.measured[0], strict=True):
+        feature = trace.output.clone()
+        feature[:, channel] = photo[:, channel]
+        logs = [
+            model.head(f.mean((2, 3))).log_softmax(1)[0, analysis.target]
+            for f in (feature, trace.output)
+        ]
+        assert float(effect) == pytest.approx((logs[0] - logs[1]).item(), abs=1e-6)

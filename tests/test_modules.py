@@ -19,6 +19,7 @@ from drtam import (
     RankOneAttention,
     attention_layers,
 )
+from drtam.base import AttentionTrace
 from drtam.passes import means, recalibrate
 
 KINDS = [DRTAM, CBAM, CoordinateAttention]
@@ -269,4 +270,18 @@ def test_layers_are_named_after_what_holds_them():
     assert list(attention_layers(network)) == ["0.first", "0.second", "1"]
     assert list(attention_layers(torch.nn.Sequential(DRTAM(8)))) == ["0"]
     assert list(attention_layers(DRTAM(8))) == [""]
+
+    class Gated(AttentionModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.channels, self.inner = 8, DRTAM(8)
+
+        def trace(self, x: torch.Tensor) -> AttentionTrace:
+            return self.inner.trace(x)
+
+    nested = attention_layers(torch.nn.Sequential(Gated()))
+    assert {name: type(module) for name, module in nested.items()} == {
+        "0": Gated,
+        "0.inner": DRTAM,
+    }
     assert attention_layers(torch.nn.Conv2d(3, 3, 1)) == {}

@@ -152,19 +152,19 @@ def test_an_untrained_network_is_compared_with_untrained_ones_of_its_seed():
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_a_checkpoint_of_either_kind_is_opened(shelf, tmp_path, suffix):
-    ours = load(Opened(shelf / "b.safetensors"))
+    ours = load(Opened.of(shelf / "b.safetensors"))
     assert (ours.classes, ours.trained, ours.spec.attention) == (CLASSES, True, "drtam")
     path = tmp_path / f"theirs.{suffix}"
     state = plain(checkpoint("drtam_resnet18_block"))
     torch.save(state, path) if suffix == "pth" else save_file(state, path)
-    theirs = load(Opened(path))
+    theirs = load(Opened.of(path))
     assert theirs.classes == tuple(f"class {k}" for k in range(10))
-    assert Opened(path).label == f"DRTAM-ResNet-18 (S=2, N=2, r=16), from theirs.{suffix}"
+    assert Opened.of(path).label == f"DRTAM-ResNet-18 (S=2, N=2, r=16), from theirs.{suffix}"
 
 
 def test_keys_of_opened_checkpoints_cannot_be_guessed_and_do_not_pile_up(monkeypatch):
     monkeypatch.setattr(checkpoints, "KEPT", 2)
-    sources = [Opened(Path(f"{k}.pth")) for k in range(3)]
+    sources = [Opened.of(Path(f"{k}.pth")) for k in range(3)]
     keys = [checkpoints.remember(source) for source in sources]
     assert len({len(key) for key in keys}) == 1
     assert len(keys[0]) >= 20

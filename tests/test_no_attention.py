@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from torch import nn
 
 from drtam import NoAttention, attention_layers
 from drtam.explain import analyze
+from drtam.explain.export import arrays
 from models import build_model
 from models.build import with_places
 
@@ -19,6 +21,12 @@ def test_it_passes_everything_on():
     assert trace.attention().shape == x.shape
     assert trace.spatial().shape == (2, 5, 4)
     assert (trace.attention() == 1).all()
+    small = nn.Sequential(
+        nn.Conv2d(3, 8, 1), NoAttention(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    stored = arrays(analyze(small, torch.randn(1, 3, 12, 9)))
+    assert stored["1/ones"].shape == (12, 9)
+    assert (stored["1/map/combined"] == 1).all()
     with pytest.raises(ValueError, match="C=8 channels, not 7"):
         NoAttention(8)(x[:, 1:])
     with pytest.raises(ValueError, match="channels must be a whole number of at least 1"):

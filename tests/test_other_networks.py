@@ -9,6 +9,7 @@ from captum.attr import LayerGradCam
 from huggingface_hub import PyTorchModelHubMixin
 from test_modules import KINDS
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from drtam import CBAM, DRTAM, CoordinateAttention, attention_layers
 from drtam.explain import analyze
@@ -60,3 +61,21 @@ def test_weights_are_made_where_they_are_asked_for(kind):
     for tensor in (*module.parameters(), *module.buffers()):
         assert tensor.device.type == "meta"
         assert tensor.dtype in (torch.float64, torch.int64)
+
+
+def test_pruned_convolutions_are_trained_like_any_others():
+    torch.manual_seed(0)
+    pruned, zeroed = DRTAM(8), DRTAM(8)
+    zeroed.load_state_dict(pruned.state_dict())
+    for attention in (pruned.initial, pruned.complement):
+        for name in ("channel", "row", "column"):
+            prune.l1_unstructured(attention.get_submodule(name), "weight", 0.5)
+    with torch.no_grad():
+        for name, weight in pruned.named_buffers():
+            if name.endswith("weight_mask"):
+                zeroed.get_parameter(name.removesuffix("_mask")).mul_(weight)
+    x = torch.randn(2, 8, 7, 6)
+    for _ in range(2):  # a masked weight belongs to one forward pass
+        output = pruned(x)
+        output.square().sum().backward()
+    torch.testing.assert_close(output, zeroed(x))

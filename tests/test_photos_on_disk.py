@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 import types
 from typing import Any
@@ -17,7 +18,7 @@ from torch import nn
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from experiments.accuracy import measure
 from experiments.augment import GROUP, Augment
-from experiments.photos import Photos, open_photos, recognisable
+from experiments.photos import Photos, list_photos, open_photos, recognisable
 from experiments.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -77,6 +78,20 @@ def test_a_data_set_of_the_hub(tmp_path, monkeypatch):
     assert photos.classes == ("grey", "red")
     assert photos.labels.tolist() == [0, 1]
     assert photos.images[:, 4, 4].tolist() == [[128, 128, 128], [255, 0, 0]]
+    for content, says in (
+        ({"train": part, "extra": part}, r"split val or validation or .* but it has train, extra"),
+        ({"val": part.remove_columns("image")}, "columns image and label, .* but it has label"),
+    ):
+        monkeypatch.setattr(datasets, "load_dataset", lambda _, content=content: content)
+        with pytest.raises(ValueError, match=says):
+            open_photos("someone/something", "val", 8, tmp_path)
+
+
+def test_photos_are_decoded_by_processes_that_are_no_forks(tmp_path):
+    source = write_folder(tmp_path / "shapes", train=2, val=1)
+    listing = list_photos(str(source), "train")
+    copied = pickle.loads(pickle.dumps(listing))
+    assert copied.read(3).tobytes() == listing.read(3).tobytes()
 
 
 def test_without_a_network_the_hub_is_named(tmp_path, monkeypatch):

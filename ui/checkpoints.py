@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,8 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from models.hub import download
-from ui.networks import Opened, Source, catalogue
+from ui.compute import HOUR
+from ui.networks import Opened, Source, catalogue, load
 from ui.serving import has_room
 
 ALLOWED = os.environ.get("CHECKPOINT_UPLOAD", "no" if "SPACE_ID" in os.environ else "yes") == "yes"
@@ -72,11 +76,15 @@ def build(network: gr.Dropdown) -> list[Any]:
 
 
 def _from_hub(repository: str) -> Path:
-    """The file of a repository, kept until the server ends."""
-    folder = Path(get_upload_folder())
+    """The file of a repository, kept for an hour, as uploads are."""
+    folder = Path(get_upload_folder()) / "hub"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if time.time() - old.stat().st_mtime > HOUR:
+            shutil.rmtree(old, ignore_errors=True)
     if not has_room(folder, MAX_UPLOAD):
         raise ValueError("The server has no room for files right now: try again in an hour.")
-    return download(repository, folder / "hub")
+    return download(repository, Path(tempfile.mkdtemp(dir=folder)))
 
 
 def _opening(path_of: Callable[[str], Path]) -> Callable[[str], gr.Dropdown]:
@@ -85,7 +93,9 @@ def _opening(path_of: Callable[[str], Path]) -> Callable[[str], gr.Dropdown]:
     def open_checkpoint(given: str, progress: gr.Progress = gr.Progress()) -> gr.Dropdown:  # noqa: B008 - how Gradio passes it
         progress(0.2, desc="Opening the checkpoint")
         try:
-            source = Opened(path_of(given))
+            source = Opened.of(path_of(given))
+            if load(source).spec.attention is None:
+                raise ValueError("It holds a network without attention: nothing to explain.")
             label = source.label
         except ValueError as error:
             title = "This checkpoint cannot be used"

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    source = Opened(given.checkpoint)
+    source = Opened.of(given.checkpoint)
     try:
         with _processes() as share:
             jobs = folder.jobs(given.photos, given.out)

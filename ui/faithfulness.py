@@ -18,7 +18,7 @@ from ui.compare import contenders
 from ui.compute import Photo, View, prepared
 from ui.networks import ATTENTION_NAMES
 from ui.rivals import PLAIN, rivals
-from ui.session import Session, source_of
+from ui.session import NO_PHOTO, Session, source_of
 from viz.faithfulness import STYLES, curves_figure
 from viz.text import plain
 
@@ -79,6 +79,7 @@ def build(session: Session) -> None:
                 elem_id="faithfulness-steps",
             )
             button = gr.Button("Test the maps", variant="primary", elem_id="faithfulness-run")
+        tested = gr.State(None)  # what the numbers below are of
         table = gr.Markdown(HINT, elem_id="faithfulness-table")
         plots = [
             gr.Plot(show_label=False, visible=False, elem_id=f"faithfulness-{name}")
@@ -87,19 +88,28 @@ def build(session: Session) -> None:
     button.click(
         draw,
         [*session.inputs, steps],
-        [table, *plots],
+        [tested, table, *plots],
         concurrency_id="model",
         concurrency_limit=1,
         show_progress_on=[table],
         api_visibility="private",
     )
     session.revision.change(
-        lambda: [HINT, *(gr.Plot(None, visible=False) for _ in FIGURES)],
-        outputs=[table, *plots],
+        forget,
+        [*session.inputs, tested],
+        [tested, table, *plots],
         queue=False,
         show_progress="hidden",
         api_visibility="private",
     )
+
+
+def forget(*values: Any) -> list[Any]:
+    """Nothing, if the numbers are of what the page shows now; else their removal."""
+    *shown, tested = values
+    if tested is None or tuple(shown) == tested:
+        return [gr.skip()] * (2 + len(FIGURES))
+    return [None, HINT, *(gr.Plot(None, visible=False) for _ in FIGURES)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,12 +184,13 @@ def draw(
     steps: int,
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
 ) -> list[Any]:
-    """All numbers as a table, and one figure for each kind of curve."""
-    if photo is None:  # nothing was opened so far
-        return [gr.skip()] * (1 + len(FIGURES))
+    """What was tested, all numbers as a table, and one figure for each kind of curve."""
+    if photo is None:
+        raise gr.Error(NO_PHOTO, print_exception=False)
     name, results = judged(photo, network, size, target, layer, steps, progress)
     figures = [gr.Plot(figure_of(metric, name, results), visible=True) for metric in FIGURES]
-    return [report_of(name, results), *figures]
+    tested = photo, network, size, target, layer
+    return [tested, report_of(name, results), *figures]
 
 
 def figure_of(metric: str, layer: str, results: Judged) -> go.Figure:

@@ -15,7 +15,15 @@ from ui.compute import SIZE_STEP, SIZES, Photo, View, own_size
 from ui.examples import EXAMPLES
 from ui.networks import Embedded, Opened, catalogue, cost, damaged, load, spec_of
 from ui.photo_argument import uploaded
-from ui.session import MOST_PROBABLE, Session, source_of, view_of
+from ui.session import (
+    MOST_PROBABLE,
+    NO_PHOTO,
+    Session,
+    classes_of,
+    corrected,
+    source_of,
+    view_of,
+)
 from ui.tiles import OPACITY_SLIDER
 
 LOG = logging.getLogger(__name__)
@@ -86,6 +94,7 @@ def connect(
     restored: Any,
 ) -> None:
     """Analyse whenever an input changes, and once when the page has restored its link."""
+    explained = gr.State("")  # name of the chosen class: other networks count theirs otherwise
     opened = [
         event(
             open_photo,
@@ -116,10 +125,11 @@ def connect(
             session.layer,
             session.revision,
             session.open_tab,
+            explained,
         ],
         "outputs": [
             *(session.size, session.target, session.layer, status),
-            *(session.revision, session.network_revision),
+            *(session.revision, session.network_revision, explained),
         ],
         "concurrency_id": "model",
         "concurrency_limit": 1,
@@ -179,25 +189,38 @@ def _analysing(session: Session, *, of_another_network: bool = False) -> Callabl
         layer: str | None,
         revision: int,
         open_tab: str,
+        explained: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
     ) -> Any:
-        if photo is None:  # nothing was opened so far
+        if photo is None:
+            gr.Warning(NO_PHOTO)
             return gr.skip()
         progress(0.3, desc="Running the network")
-        if of_another_network:
-            size = size_for(network, size)
-        view = view_of(photo, network, size, target)
+        suited = size_for(network, size) if of_another_network else size
+        known = target_for(network, target, explained if of_another_network else "")
+        view = view_of(photo, network, suited, known)
         chosen, _ = view.layer(layer)
-        known = target if target < len(view.classes) else MOST_PROBABLE
         return (
-            size if of_another_network else gr.skip(),
-            gr.Dropdown(choices=target_choices(view), value=known),
-            gr.Dropdown(choices=list(view.analysis.layers), value=chosen),
+            gr.skip() if suited == size else suited,
+            gr.update(choices=target_choices(view), **corrected(target, known)),
+            gr.update(choices=list(view.analysis.layers), **corrected(layer, chosen)),
             status_of(view, network),
             *session.revised(revision, open_tab),
+            "" if known == MOST_PROBABLE else view.classes[known],
         )
 
     return analyse
+
+
+def target_for(network: str, target: int, name: str) -> int:
+    """The class of that name in a network, or of that index if there is no name.
+
+    ``MOST_PROBABLE`` where the network knows none.
+    """
+    classes = classes_of(network)
+    if name:
+        return classes.index(name) if name in classes else MOST_PROBABLE
+    return target if target < len(classes) else MOST_PROBABLE
 
 
 def size_for(network: str, size: int) -> int:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from drtam.explain import LayerAnalysis, named_maps
 from ui.compute import Photo
-from ui.session import Session, view_of
+from ui.session import Session, corrected, view_of
 from ui.tiles import Tile, tiles_html
 from viz.gates import gates_figure
 from viz.maps import maps_figure
-from viz.report import TITLES
+from viz.report import titles
 
 MEAN, INDEX, RANK = "mean over channels", "one channel, by its number", "one channel, by its rank"
 OWN, SHARED = "each map its own", "shared by all maps"
@@ -51,10 +51,11 @@ def draw(
     """Maps over the photo, their statistics, their cells, the factors, the slider's range."""
     view = view_of(photo, network, size, target)
     name, found = view.layer(layer)
-    full = {TITLES[key]: value for key, value in named_maps(found.trace).items()}
+    named = titles(found.trace)
+    full = {named[key]: value for key, value in named_maps(found.trace).items()}
     channels = next(iter(full.values())).shape[1]
-    channel = min(int(channel), channels - 1)
-    shown, what = chosen_channel(full, mode, channel)
+    known = min(int(channel), channels - 1)
+    shown, what = chosen_channel(full, mode, known)
     limits = None
     if scale == SHARED:
         limits = (
@@ -70,7 +71,7 @@ def draw(
         summary_of(found, what),
         maps_figure(shown, view.titled(f"Maps, {what}", name, view.label), shared=scale == SHARED),
         gates_figure(found.trace, view.titled(name, view.label)),
-        gr.Slider(maximum=channels - 1, value=channel),
+        gr.update(maximum=channels - 1, **corrected(channel, known)),
     )
 
 
@@ -98,9 +99,10 @@ def summary_of(found: LayerAnalysis, what: str) -> str:
         "| map | mean | spread | entropy of its mean over channels (1 = even) |",
         "|---|---|---|---|",
     ]
+    named = titles(found.trace)
     for name, numbers in found.statistics.items():
         cells = [f"{float(v):.4f}" for v in (numbers.mean, numbers.spread)]
-        lines.append(f"| {TITLES[name]} | {' | '.join(cells)} | {float(numbers.entropy):.6f} |")
+        lines.append(f"| {named[name]} | {' | '.join(cells)} | {float(numbers.entropy):.6f} |")
     if found.added is not None:
         lines += ["", f"A_C adds **{float(found.added):.1%}** of the combined map's mean to A_I."]
     return "\n".join(lines)

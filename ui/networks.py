@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -99,6 +100,11 @@ class Embedded:
         return _describe(self.path)
 
     @property
+    def sha256(self) -> str:
+        """Of the file."""
+        return sha256(self.path)
+
+    @property
     def card(self) -> str:
         """What stands in its card after the title, as Markdown; empty where it has none."""
         card = self.path.with_suffix(".md")
@@ -107,9 +113,23 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Opened:
-    """A checkpoint that a visitor brought: ours, or of the authors of an attention module."""
+    """A checkpoint that a visitor brought: ours, or of the authors of an attention module.
+
+    Attributes:
+        path: where it lay; the page deletes files after an hour.
+        input_size: side in pixels of the photos that suit it, which other people's do not say.
+        sha256: of the file.
+    """
 
     path: Path
+    input_size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Opened:
+        """The checkpoint in a file; what is wrong with it shows when it is loaded."""
+        size = describe(path).input_size if _is_ours(path) else IMAGENET_SIZE
+        return cls(path, size, sha256(path) if path.exists() else "")
 
     @property
     def label(self) -> str:
@@ -117,10 +137,12 @@ class Opened:
         file = re.sub(r"[^\w. -]", "_", self.path.name)  # it may stand in Markdown
         return f"{_name(load(self).spec)}, from {file}"
 
-    @property
-    def input_size(self) -> int:
-        """Side in pixels of the photos that suit it, which other people's do not say."""
-        return describe(self.path).input_size if _is_ours(self.path) else IMAGENET_SIZE
+
+@lru_cache(maxsize=64)
+def sha256(path: Path) -> str:
+    """Of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 Source = Untrained | Embedded | Opened

@@ -17,9 +17,9 @@ def build(session: Session) -> None:
         scores = gr.Plot(show_label=False, elem_id="scores")
         gr.Markdown(
             "## Where each layer attends\n"
-            "The combined map A = A_I + (1 − A_I) A_C, its mean over channels, in the order in "
-            "which the layers run. Each map has its own colour range, printed below it. "
-            "**Click a layer** and every tab follows."
+            "The attention map A, its mean over channels, in the order in which the layers run; "
+            "DRTAM's A is the combined map A_I + (1 − A_I) A_C. Each map has its own colour "
+            "range, printed below it. **Click a layer** and every tab follows."
         )
         film = gr.HTML(js_on_load=SEND_CLICKED_LAYER, elem_id="filmstrip")
     session.on_show(tab, draw, [scores, film])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import asdict
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from ui.compute import Photo, View
@@ -56,7 +53,7 @@ def network_record(source: Source) -> dict[str, Any]:
     weights: dict[str, Any] = (
         {"untrained": True, "seed": source.seed}
         if isinstance(source, Untrained)
-        else {"file": source.path.name, "sha256": sha256(source.path)}
+        else {"file": source.path.name, "sha256": source.sha256}
     )
     return {
         "label": source.label,
@@ -73,13 +70,6 @@ def machine_record() -> dict[str, Any]:
         "device": gpu_name(),
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
     }
-
-
-@lru_cache(maxsize=64)
-def sha256(path: Path) -> str:
-    """Of a checkpoint."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _version(package: str) -> str:

@@ -14,6 +14,7 @@ from ui.compute import Photo, View, explain
 from ui.networks import Source, catalogue, load
 
 MOST_PROBABLE = -1  # the target that stands for each photo's best class
+NO_PHOTO = "The page has no photo: choose one. If it was left alone for long, reload it."
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,14 @@ def source_of(network: str) -> Source:
     return source
 
 
+def corrected(chosen: object, value: object) -> dict[str, Any]:
+    """The ``value`` for ``gr.update`` of a control, if it is not what the visitor chose.
+
+    A value that is sent back undoes what the visitor has chosen in the meantime.
+    """
+    return {} if value == chosen else {"value": value}
+
+
 def view_of(photo: Photo, network: str, size: int, target: int) -> View:
     """The analysis that a visitor's choices ask for.
 
@@ -122,9 +131,20 @@ def view_of(photo: Photo, network: str, size: int, target: int) -> View:
     Raises:
         gr.Error: the network cannot be loaded, or has nothing to say of the target.
     """
-    source = source_of(network)
+    known = type(target) is int and 0 <= target < len(classes_of(network))
     try:
-        known = type(target) is int and 0 <= target < len(load(source).classes)
-        return explain(photo, source, int(size), int(target) if known else None)
+        return explain(photo, source_of(network), int(size), int(target) if known else None)
+    except ValueError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def classes_of(network: str) -> tuple[str, ...]:
+    """The class names of a network.
+
+    Raises:
+        gr.Error: it cannot be loaded.
+    """
+    try:
+        return load(source_of(network)).classes
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error

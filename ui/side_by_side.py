@@ -10,8 +10,7 @@ from torch import Tensor
 from drtam.explain import difference, rank_correlation
 from ui.compute import Photo, View
 from ui.layer import OWN, SHARED
-from ui.networks import load
-from ui.session import MOST_PROBABLE, Session, source_of, view_of
+from ui.session import Session, view_of
 from ui.tiles import Tile, cam_tile, tiles_html
 from ui.variants import counterpart
 from viz.overlay import value_range
@@ -30,6 +29,8 @@ class Pinned:
 
     photo: Photo
     network: str
+    size: int
+    target: int
 
 
 def build(session: Session) -> None:
@@ -38,14 +39,14 @@ def build(session: Session) -> None:
         pinned = gr.State(None)  # inside: Gradio numbers all children of the tabs
         gr.Markdown(EXPLANATION)
         with gr.Row():
-            pin = gr.Button("Pin the current photo and network as B", elem_id="pin")
+            pin = gr.Button("Pin what the page shows as B", elem_id="pin")
             scale = gr.Radio([SHARED, OWN], value=SHARED, label="Colour range")
         about = gr.Markdown(elem_id="sides-about")
         maps = gr.HTML(elem_id="sides-maps")
         cams = gr.HTML(elem_id="sides-cams")
     pin.click(
-        lambda photo, network, revision: (Pinned(photo, network), revision + 1, revision + 1),
-        [session.photo, session.network, session.revision],
+        lambda *values: (Pinned(*values[:-1]), values[-1] + 1, values[-1] + 1),
+        [session.photo, session.network, session.size, session.target, session.revision],
         [pinned, session.revision, session.network_revision],
         api_visibility="private",
     )
@@ -69,8 +70,7 @@ def draw(
         return "Nothing is pinned as B yet.", "", ""
     progress(0.1, desc="Analysing A and B")
     a = view_of(photo, network, size, target)
-    same_classes = load(source_of(pinned.network)).classes == a.classes
-    b = view_of(pinned.photo, pinned.network, size, target if same_classes else MOST_PROBABLE)
+    b = view_of(pinned.photo, pinned.network, pinned.size, pinned.target)
     name, first = a.layer(layer)
     other = counterpart(b, name, a)
     second = b.analysis.layers[other]

@@ -17,7 +17,7 @@ from gradio.utils import get_upload_folder
 from ui.compute import Photo
 from ui.record import machine_record, result_of
 from ui.serving import has_room
-from ui.session import Session, source_of, view_of
+from ui.session import NO_PHOTO, Session, source_of, view_of
 from viz.report import Result
 from viz.report_files import files
 from viz.report_page import report_html
@@ -61,7 +61,7 @@ def _making(make: Callable[[Result, gr.Progress], tuple[str, bytes]]) -> Callabl
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
     ) -> Iterator[Any]:
         if photo is None:
-            raise gr.Error("Choose a photo first.", print_exception=False)
+            raise gr.Error(NO_PHOTO, print_exception=False)
         yield gr.File(None, visible=True)
         progress(0, desc="Running the network")
         name, content = make(result(photo, network, size, target), progress)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from drtam import DRTAMTrace
+from drtam.base import AttentionTrace
 from drtam.explain import Analysis, LayerAnalysis, named_maps
 from viz.descriptors import descriptors_figure
 from viz.gates import gates_figure
@@ -22,6 +23,11 @@ TITLES = {
     "complement": "A_C (complement)",
     "gradcam": "Grad-CAM",
 }
+
+
+def titles(trace: AttentionTrace) -> dict[str, str]:
+    """Of the maps of a layer by their names; only DRTAM combines two."""
+    return TITLES if isinstance(trace, DRTAMTrace) else TITLES | {"combined": "A"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Result:
 
 
 def layer_maps(layer: LayerAnalysis) -> dict[str, Tensor]:
-    """The maps (H, W) of a layer, means over channels, and Grad-CAM; ``TITLES`` has titles."""
+    """The maps (H, W) of a layer, means over channels, and Grad-CAM; see ``titles``."""
     means = {name: value[0].mean(0) for name, value in named_maps(layer.trace).items()}
     return {**means, "gradcam": layer.gradcam[0]}
 
@@ -69,7 +75,8 @@ def figures(result: Result) -> dict[str, go.Figure]:
     found = {"scores": scores(result)}
     for name, layer in result.analysis.layers.items():
         title = f"{name} · {result.label}"
-        maps = {TITLES[key]: value for key, value in layer_maps(layer).items()}
+        named = titles(layer.trace)
+        maps = {named[key]: value for key, value in layer_maps(layer).items()}
         found[f"{name}/maps"] = maps_figure(maps, f"Means over channels · {title}", shared=False)
         found[f"{name}/factors"] = gates_figure(layer.trace, title)
         if isinstance(layer.trace, DRTAMTrace) and layer.residual is not None:

@@ -18,7 +18,7 @@ from viz import report
 from viz.color import CSS_GRADIENT
 from viz.gates import gates_figure
 from viz.overlay import overlay, value_range
-from viz.report import TITLES, Result
+from viz.report import Result, titles
 from viz.static import PLOTLY_JS
 
 STYLE = Path(__file__).with_name("report.css")
@@ -93,13 +93,13 @@ def _scores(result: Result) -> str:
 
 def _layer(result: Result, name: str, layer: LayerAnalysis, *, is_open: bool) -> str:
     note = f'<em class="untrained">{result.note}</em>' if result.note else ""
-    tiles = []
+    tiles, named = [], titles(layer.trace)
     for key, values in report.layer_maps(layer).items():
         low, high = value_range(values)
         picture = _data_uri(overlay(result.pixels, values))
-        alt = f"{TITLES[key]} of {escape(name)}, from {low:.3g} to {high:.3g}"
+        alt = f"{named[key]} of {escape(name)}, from {low:.3g} to {high:.3g}"
         tiles.append(
-            f'<figure><img src="{picture}" alt="{alt}"><figcaption>{TITLES[key]} {note}'
+            f'<figure><img src="{picture}" alt="{alt}"><figcaption>{named[key]} {note}'
             f'<span class="range">{low:.4g}<u style="background:{CSS_GRADIENT}"></u>{high:.4g}'
             "</span></figcaption></figure>"
         )
@@ -112,8 +112,9 @@ def _layer(result: Result, name: str, layer: LayerAnalysis, *, is_open: bool) ->
 
 
 def _statistics(layer: LayerAnalysis) -> str:
+    named = titles(layer.trace)
     rows = "".join(
-        f'<tr><td>{TITLES[key]}</td><td class="number">{float(numbers.mean):.4f}</td>'
+        f'<tr><td>{named[key]}</td><td class="number">{float(numbers.mean):.4f}</td>'
         f'<td class="number">{float(numbers.spread):.4f}</td>'
         f'<td class="number">{float(numbers.entropy):.6f}</td></tr>'
         for key, numbers in layer.statistics.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def describe(figure: go.Figure) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"<[^>]*>", " ", text or "").replace("  ", " ").strip()
+    return unescape(re.sub(r"<[^>]*>", " ", text or "")).replace("  ", " ").strip()
 
 
 def _values(trace: Any) -> str:
@@ -86,10 +87,10 @@ def _bars(trace: Any) -> str:
     values = np.array([np.nan if v is None else v for v in sizes], dtype=np.float64)
     if names is not None and len(values) <= FEW:
         texts = trace.text if trace.text is not None else [f"{v:.4g}" for v in values]
-        return ", ".join(f"{name.strip()} {text}" for name, text in zip(names, texts, strict=True))
+        return ", ".join(f"{_plain(name)} {text}" for name, text in zip(names, texts, strict=True))
     said = f"{len(values)} bars"
     if not np.isfinite(values).any():
         return said
     largest = int(np.nanargmax(np.abs(values)))
-    where = "" if names is None else f", the largest at {names[largest].strip()}"
+    where = "" if names is None else f", the largest at {_plain(names[largest])}"
     return f"{said} between {np.nanmin(values):.4g} and {np.nanmax(values):.4g}{where}"

@@ -21,6 +21,8 @@ from drtam.explain.changed import (
 from drtam.explain.interventions import Intervention, LayerChange, PhotoRegion
 from drtam.explain.recording import evaluating
 
+Named = dict[str, Tensor]
+
 
 @dataclass(frozen=True)
 class Ablation:
@@ -209,9 +211,10 @@ def _estimate(
     outputs: list[Tensor] = []
     differences: list[Tensor] = []
 
-    def keep(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    def keep(_: nn.Module, given: tuple[Tensor, ...], named: Named, output: Tensor) -> Tensor:
+        (x,) = (*given, *named.values())
         with torch.no_grad():
-            differences.append(changed_trace(module, inputs[0], plan).output - output)
+            differences.append(changed_trace(module, x, plan).output - output)
         outputs.append(output if output.requires_grad else output.requires_grad_())
         return output.clone()  # networks add the shortcut in place
 
@@ -219,7 +222,7 @@ def _estimate(
         torch.inference_mode(False),
         torch.enable_grad(),
         evaluating(model),
-        module.register_forward_hook(keep),
+        module.register_forward_hook(keep, with_kwargs=True),
     ):
         scores, targets = targeted(model(image.clone()), target)
         if not outputs:
@@ -238,8 +241,9 @@ def _one_channel(
     """While open, the module's output is changed in one channel of each image, (B,)."""
     rows = torch.arange(len(channel), device=channel.device)
 
-    def mix(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        changed = changed_trace(module, inputs[0], plan).output
+    def mix(_: nn.Module, given: tuple[Tensor, ...], named: Named, output: Tensor) -> Tensor:
+        (x,) = (*given, *named.values())
+        changed = changed_trace(module, x, plan).output
         return output.index_put((rows, channel), changed[rows, channel])
 
-    return module.register_forward_hook(mix)
+    return module.register_forward_hook(mix, with_kwargs=True)

@@ -32,7 +32,7 @@ class LayerAnalysis:
         statistics: of each map by its name, ``combined`` first; for DRTAM also ``initial``
             and ``complement``.
         added: (B,), in [0, 1], for DRTAM: the share of the combined map's mean that A_C adds
-            over A_I.
+            over A_I; 0 where both are.
         residual: for DRTAM, its residual descriptors against exact ones.
         output_mean: (B, H, W), the mean of the module's output over C.
     """
@@ -90,7 +90,8 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
     Args:
         model: any network with DRTAM, CBAM or CoordinateAttention modules inside: a classifier,
             a semantic segmentation, a detector of torchvision's, or a backbone of features; see
-            ``class_scores``. It is left as it was: mode, weights, gradients.
+            ``class_scores``. It is left as it was: mode, weights, gradients. But while
+            this runs its modules are not, so one thread at a time may explain a network.
         image: (B, 3, H, W) or (3, H, W), normalised as the network expects.
         target: the class that Grad-CAM explains, 0 to K - 1, or (B,), one for each image; by
             default each image's best. Where a detector finds no box of it, Grad-CAM is 0.
@@ -163,7 +164,7 @@ def _layer(record: Record, gradient: Tensor) -> LayerAnalysis:
     added = residual = None
     if isinstance(trace, DRTAMTrace) and record.exact is not None:
         combined, initial = statistics["combined"].mean, statistics["initial"].mean
-        added = (1 - initial / combined).clamp(0, 1)
+        added = torch.where(combined > 0, 1 - initial / combined, 0).clamp(0, 1)
         residual = check_residual(trace.residual, record.exact)
     cam, output_mean = gradcam(trace.output, gradient), trace.output.float().mean(1)
     return LayerAnalysis(trace, cam, statistics, added, residual, output_mean)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -18,30 +19,10 @@ from drtam.descriptors import Descriptors
 from drtam.dual import DRTAM, DRTAMTrace
 from drtam.explain.interventions import ExactResidual, Flat, LayerChange, MapRegion, Off, gains
 from drtam.factors import Factors, combined_terms
+from drtam.no_attention import NoAttentionTrace
 from drtam.passes import recalibrate
 
 Map = Literal["initial", "complement"]
-
-
-@dataclass(frozen=True)
-class UnattendedTrace:
-    """Of a layer whose attention is off.
-
-    Attributes:
-        ones: (B, C, H, W), the map A = 1, of one number in memory.
-        output: (B, C, H, W), X.
-    """
-
-    ones: Tensor
-    output: Tensor
-
-    def attention(self) -> Tensor:
-        """A = 1: (B, C, H, W)."""
-        return self.ones
-
-    def spatial(self) -> Tensor:
-        """(B, H, W), all 1."""
-        return self.ones[:, 0]
 
 
 @dataclass(frozen=True)
@@ -50,7 +31,7 @@ class PaintedTrace:
 
     Attributes:
         trace: of the same layer without the region.
-        gain: (H, W), G.
+        gain: (B, H, W), G, for every image the same.
         output: (B, C, H, W), X A G.
     """
 
@@ -60,7 +41,7 @@ class PaintedTrace:
 
     def attention(self) -> Tensor:
         """A G: (B, C, H, W), at least 0, above 1 where a region is boosted enough."""
-        return self.trace.attention() * self.gain
+        return self.trace.attention() * self.gain[:, None]
 
     def spatial(self) -> Tensor:
         """The mean of A G over C: (B, H, W)."""
@@ -73,7 +54,8 @@ def intervening(model: nn.Module, changes: Sequence[LayerChange]) -> Iterator[No
 
     Every call of a layer is changed, whether by ``forward``, ``trace`` or ``analyze``; the
     weights are not. On leaving, also by an exception, the modules are as they were. Where two
-    contexts are open, a layer follows the inner one that changes it.
+    contexts are open, a layer follows the inner one that changes it. One thread at a time may do
+    this with a network.
 
     Args:
         model: any network with attention modules inside.
@@ -87,19 +69,14 @@ def intervening(model: nn.Module, changes: Sequence[LayerChange]) -> Iterator[No
     before = {name: modules[name].__dict__.get("trace") for name in plans}
     try:
         for name, plan in plans.items():
-            modules[name].__dict__["trace"] = _changer(modules[name], plan)
+            change = partial(changed_trace, modules[name], changes=plan)  # a copy's is of the copy
+            modules[name].__dict__["trace"] = change
         yield
     finally:
         for name, trace in before.items():
             modules[name].__dict__.pop("trace", None)
             if trace is not None:
                 modules[name].__dict__["trace"] = trace
-
-
-def _changer(
-    module: AttentionModule, changes: Sequence[LayerChange]
-) -> Callable[[Tensor], AttentionTrace]:
-    return lambda x: changed_trace(module, x, changes)
 
 
 def changes_by_layer(
@@ -161,7 +138,7 @@ def changed_trace(
     check_feature(x, module.channels)
     trace: AttentionTrace
     if any(isinstance(change, Off) and change.map == "attention" for change in changes):
-        trace = UnattendedTrace(x.new_ones(()).expand(x.shape), x.clone())
+        trace = NoAttentionTrace(x.new_ones(()).expand(x[:, 0].shape), module.channels, x.clone())
     elif isinstance(module, DRTAM):
         trace = _drtam(module, x, changes)
     elif isinstance(module, CBAM):
@@ -172,8 +149,8 @@ def changed_trace(
         trace = type(module).trace(module, x)
     for change in changes:
         if isinstance(change, MapRegion):
-            gain = gains(change, x)
-            trace = PaintedTrace(trace, gain, trace.output * gain)
+            gain = gains(change, x).expand(len(x), -1, -1)
+            trace = PaintedTrace(trace, gain, trace.output * gain[:, None])
     return trace
 
 

@@ -13,6 +13,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
 
     A map of another size is scaled to the first one's bilinearly.
     """
+    first, second = (values.detach().cpu().float() for values in (first, second))
     second = _scaled(second, first)
     if first.min() == first.max() or second.min() == second.max():
         return math.nan

@@ -33,6 +33,11 @@ CBAM
 LAYER/channel, LAYER/spatial_map  (C,) (H, W) its two gates
 CA
 LAYER/h, LAYER/w                  (C, H) (C, W) its two gates
+NO ATTENTION, or one that is switched off
+LAYER/ones                        (H, W) its map
+A REGION SUPPRESSED OR BOOSTED
+LAYER/gain                        (H, W) what the map is multiplied with
+LAYER/trace/...                   as above: what the layer has without it
 """
 
 
@@ -73,7 +78,8 @@ def _of_layer(layer: LayerAnalysis) -> dict[str, Tensor]:
     for key, numbers in layer.statistics.items():
         parts = (numbers.mean, numbers.spread, numbers.entropy)
         found[f"statistics/{key}"] = torch.stack(parts, dim=1)
-    found |= {key: value for key, value in _tensors(layer.trace).items() if key != "output"}
+    traced = _tensors(layer.trace)
+    found |= {key: value for key, value in traced.items() if key.split("/")[-1] != "output"}
     if layer.residual is not None:
         found |= {f"exact_{k}": v for k, v in _tensors(layer.residual.exact, "residual").items()}
         found["residual_error"] = layer.residual.error
@@ -87,7 +93,9 @@ def _tensors(value: object, prefix: str = "") -> dict[str, Tensor]:
     if isinstance(value, Tensor):
         return {prefix: value}
     found: dict[str, Tensor] = {}
-    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+    if not dataclasses.is_dataclass(value):
+        return found
+    for field in dataclasses.fields(value):
         path = f"{prefix}/{field.name}" if prefix else field.name
         found |= _tensors(getattr(value, field.name), path)
     return found

@@ -71,7 +71,7 @@ def insertion(
     The counterpart of ``deletion``, with the same arguments: a large area is good.
     """
     deviation = BLUR * min(image.shape[2:])
-    soft = gaussian_filter(image[0].cpu().float().numpy(), (0, deviation, deviation))
+    soft = gaussian_filter(image[0].detach().cpu().float().numpy(), (0, deviation, deviation))
     blurred = torch.from_numpy(soft)[None].to(image)
     return _mixed(model, blurred, image, maps, target, steps, seed, removing=False)
 

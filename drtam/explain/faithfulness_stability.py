@@ -64,6 +64,7 @@ def randomised(
     return torch.tensor([rank_correlation(a, b) for a, b in zip(before, after, strict=True)])
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def shuffled(model: nn.Module, seed: int) -> nn.Module:
     """A copy whose weights are those of the model, in a random order within each tensor.
