@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -17,23 +18,23 @@ from gradio.utils import get_upload_folder
 
 from models.hub import download
 from ui.compute import HOUR
-from ui.networks import Opened, Source, catalogue, load
+from ui.networks import Opened, catalogue, load
 from ui.serving import has_room
 
 ALLOWED = os.environ.get("CHECKPOINT_UPLOAD", "no" if "SPACE_ID" in os.environ else "yes") == "yes"
 MAX_UPLOAD = 400_000_000 if ALLOWED else 10_000_000  # bytes
 KEPT = 100  # of the networks that all visitors have opened
 
-_opened: OrderedDict[str, Source] = OrderedDict()  # by a key that only its visitor knows
+_opened: OrderedDict[str, Opened] = OrderedDict()  # by a key that only its visitor knows
 
 
-def recall(key: str) -> Source | None:
+def recall(key: str) -> Opened | None:
     """The network that was opened under a key."""
     return _opened.get(key)
 
 
-def remember(source: Source) -> str:
-    """A fresh key for a network that is not in the catalogue."""
+def remember(source: Opened) -> str:
+    """A fresh key for a checkpoint."""
     key = secrets.token_urlsafe(16)
     _opened[key] = source
     if len(_opened) > KEPT:
@@ -41,9 +42,13 @@ def remember(source: Source) -> str:
     return key
 
 
-def select(label: str, source: Source) -> gr.Dropdown:
+def is_key(text: str) -> bool:
+    """Whether it may have been a key."""
+    return re.fullmatch(r"[\w-]{22}", text) is not None
+
+
+def select(label: str, key: str) -> gr.Dropdown:
     """The network dropdown with one that is not in the catalogue, which it shows."""
-    key = remember(source)
     return gr.Dropdown(choices=[*catalogue(), (label, key)], value=key)
 
 
@@ -100,6 +105,6 @@ def _opening(path_of: Callable[[str], Path]) -> Callable[[str], gr.Dropdown]:
         except ValueError as error:
             title = "This checkpoint cannot be used"
             raise gr.Error(str(error), title=title, print_exception=False) from error
-        return select(label, source)
+        return select(label, remember(source))
 
     return open_checkpoint

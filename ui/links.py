@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from models import attention_layers
+from ui import checkpoints
 from ui.compute import SIZE_STEP, SIZES, Photo, own_size
 from ui.examples import EXAMPLES
 from ui.networks import catalogue, load
-from ui.session import MOST_PROBABLE, Session
+from ui.session import MOST_PROBABLE, Session, named, source_of
 
 COPY = """
 query => {
@@ -29,7 +30,7 @@ class Place:
 
     Attributes:
         photo: label of an example.
-        network: label in the catalogue.
+        network: label in the catalogue, or key of a variant.
         size: analysis resolution.
         target: class.
         layer: name.
@@ -52,10 +53,10 @@ class Place:
         Names of anything else are ignored: Gradio and Spaces have their own.
         """
         network = query.get("network")
-        source = catalogue().get(network or next(iter(catalogue())))
+        source = named(network or next(iter(catalogue())))
         known: dict[str, Sequence[str]] = {
             "photo": list(EXAMPLES),
-            "network": list(catalogue()),
+            "network": [network] if network and source else [],
             "size": [str(size) for size in range(SIZES[0], SIZES[1] + 1, SIZE_STEP)],
             "tab": tabs,
         }
@@ -142,10 +143,10 @@ def restored(place: Place, path: str | None) -> list[object]:
         )
     target, layer, size = place.target, place.layer, place.size
     if size is None and place.network is not None:
-        size = own_size(catalogue()[place.network])
+        size = own_size(source_of(place.network))
     return [
         gr.skip() if path is None else path,
-        gr.skip() if place.network is None else place.network,
+        gr.skip() if place.network is None else chosen_network(place.network),
         gr.skip() if size is None else size,
         gr.skip()
         if target is None
@@ -158,6 +159,13 @@ def restored(place: Place, path: str | None) -> list[object]:
     ]
 
 
+def chosen_network(network: str) -> str | gr.Dropdown:
+    """What the network dropdown gets; a variant is not among its choices yet."""
+    if network in catalogue():
+        return network
+    return checkpoints.select(source_of(network).label, network)
+
+
 def shown(
     photo: Photo | None, network: str, size: int, target: int, layer: str | None, tab: str
 ) -> gr.Textbox:
@@ -165,7 +173,7 @@ def shown(
     missing = []
     if photo is not None and label_of(photo) is None:
         missing.append("your photo, which stays here")
-    if network not in catalogue():
+    if named(network) is None:
         missing.append("the checkpoint that you opened, which stays here too")
     info = f"Without {' and '.join(missing)}." if missing else None
     query = query_of(photo, network, size, target, layer, tab)
@@ -184,7 +192,7 @@ def query_of(
     label = label_of(photo) if photo is not None else None
     if label is not None:
         values["photo"] = label
-    if network in catalogue():
+    if named(network) is not None:
         values["network"] = network
         if target != MOST_PROBABLE:
             values["target"] = int(target)

@@ -12,6 +12,7 @@ from ui import checkpoints
 from ui.arguments import shown
 from ui.compute import Photo, View, explain
 from ui.networks import Source, catalogue, load
+from ui.variant_key import variant_of
 
 MOST_PROBABLE = -1  # the target that stands for each photo's best class
 NO_PHOTO = "The page has no photo: choose one. If it was left alone for long, reload it."
@@ -23,7 +24,7 @@ class Session:
 
     Attributes:
         photo: state, a ``Photo``; None before the first analysis.
-        network: label in the catalogue, or key of a checkpoint that the visitor opened.
+        network: label in the catalogue, key of a variant, or of a checkpoint that was opened.
         size: analysis resolution.
         target: class, or ``MOST_PROBABLE``.
         layer: name.
@@ -99,17 +100,26 @@ class Session:
             control.input(draw_on_select, inputs, trigger_mode="always_last", **how)
 
 
+def named(network: str) -> Source | None:
+    """The source of a label in the catalogue or of a variant, which links may hold."""
+    return catalogue().get(network) or variant_of(network)
+
+
 def source_of(network: str) -> Source:
-    """The source of a label in the catalogue, or of the key of a checkpoint that was opened.
+    """The source of a label, of a variant, or of the key of a checkpoint that was opened.
 
     Raises:
         gr.Error: there is none of that name.
     """
-    sources = catalogue()
-    source = sources.get(network) or checkpoints.recall(network)
+    source = named(network) or checkpoints.recall(network)
+    if source is None and checkpoints.is_key(network):
+        raise gr.Error(
+            "The checkpoint that you opened is no longer here: open it again.",
+            print_exception=False,
+        )
     if source is None:
         raise gr.Error(
-            f"There is no network {shown(network)}. Choose one of: {', '.join(sources)}.",
+            f"There is no network {shown(network)}. Choose one of: {', '.join(catalogue())}.",
             print_exception=False,
         )
     return source

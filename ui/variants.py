@@ -13,6 +13,7 @@ from ui.compute import Photo, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Source, Untrained, cost, spec_of
 from ui.session import Session, source_of, view_of
 from ui.tiles import Tile, cam_tile, tiles_html
+from ui.variant_key import SEEDS, key_of
 
 MAP, CAM = "attention map", "Grad-CAM"  # for who cannot see them
 NONE = "none"  # of the attentions: the plain backbone
@@ -53,7 +54,7 @@ def build(session: Session) -> tuple[list[gr.Dropdown | gr.Radio | gr.Slider], A
             s = gr.Slider(1, 16, value=4, step=1, label="S, chunks along H and W")
             n = gr.Slider(1, 64, value=1, step=1, label="N, chunks along C")
             r = gr.Slider(1, 128, value=32, step=1, label="r, reduction ratio")
-            seed = gr.Slider(0, 99, value=0, step=1, label="Seed of the weights")
+            seed = gr.Slider(*SEEDS, value=0, step=1, label="Seed of the weights")
         choose = gr.Button("Show this variant in every tab", elem_id="variants-use")
         tiles = gr.HTML(elem_id="variants-tiles")
         table = gr.Markdown(elem_id="variants-table")
@@ -81,7 +82,7 @@ def use(
         )
     source = Untrained(backbone, attention, int(s), int(n), int(r), int(seed), placement)
     try:
-        return checkpoints.select(source.label, source)
+        return checkpoints.select(source.label, key_of(source))
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
 
