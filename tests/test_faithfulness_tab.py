@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
+import torch
 from gradio.media import get_image
 from gradio_client import Client, handle_file
 from playwright.sync_api import expect
+from torch import Tensor, nn
 from visitor import TRUTH, open_tab, shoot, violations
 
+from drtam import CBAM, DRTAM
 from drtam.explain import faithfulness, load_photo, prepare
+from drtam.explain.faithfulness import passes
 from models import build_model
 
 FIGURES = ("#faithfulness-deletion", "#faithfulness-insertion", "#faithfulness-road")
@@ -20,6 +25,22 @@ def choose(page, network: str) -> None:
     page.locator("#network input").click()
     page.get_by_role("option", name=network).click()
     expect(page.locator("#status")).to_contain_text(network)
+
+
+@pytest.mark.parametrize(("attention", "maps"), [(DRTAM, 4), (CBAM, 2)])
+@pytest.mark.parametrize("steps", [2, 5])
+def test_the_passes_are_counted(attention, maps, steps):
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), attention(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    images: list[int] = []
+
+    def count(_: nn.Module, inputs: tuple[Tensor]) -> None:
+        images.append(len(inputs[0]) * (2 if torch.is_grad_enabled() else 1))
+
+    network.register_forward_pre_hook(count)
+    faithfulness(network, torch.randn(1, 3, 9, 9), "1", target=0, steps=steps, draws=2)
+    assert sum(images) == passes(maps, steps, 2)
 
 
 def test_a_visitor_tests_the_maps_and_reads_curves_and_numbers(page):
@@ -53,6 +74,11 @@ def test_a_visitor_tests_the_maps_and_reads_curves_and_numbers(page):
     page.set_viewport_size({"width": 1400, "height": 1000})
     page.evaluate("document.body.classList.add('dark')")
     shoot(page, "truth-dark")
+    open_tab(page, "A and B")
+    page.locator("#pin").click()
+    expect(page.locator("#sides-maps .tile")).to_have_count(3)
+    open_tab(page, TRUTH)
+    expect(table.locator("tbody tr")).to_have_count(6 + 4 + 4)  # nothing of it has changed
     choose(page, "CBAM-ResNet-50 (r=16), untrained")
     expect(table).to_contain_text("Press Test the maps")
     expect(page.locator(FIGURES[0])).to_have_count(0)

@@ -107,6 +107,19 @@ def test_a_link_restores_photo_class_and_size(page, url):
     assert page.locator("#filmstrip .tile").count() == 8
 
 
+def test_a_link_restores_a_variant(page, url):
+    query = {"network": "resnet18 drtam s4 n2 r16 seed3 block", "layer": "layer2.1", "size": "96"}
+    assert place(**query) == Place(None, query["network"], 96, None, "layer2.1")
+    page.goto(f"{url}?{urlencode(query)}")
+    analysed(page)
+    variant = "DRTAM-ResNet-18 (S=4, N=2, r=16), untrained, seed 3"
+    expect(page.locator("#status")).to_contain_text(variant)
+    expect(page.locator("#network input")).to_have_value(variant)
+    expect(page.locator("#layer input")).to_have_value("layer2.1")
+    again = parse_qs(urlparse(copied(page)).query)
+    assert {key: again[key] for key in query} == {key: [value] for key, value in query.items()}
+
+
 def test_hostile_values_leave_the_page_whole_with_a_sentence(page, url):
     query = dict.fromkeys(("photo", "network", "size", "target", "layer", "tab"), HOSTILE[0])
     page.goto(f"{url}?{urlencode(query)}")

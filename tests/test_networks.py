@@ -185,23 +185,30 @@ class Hub:
 
 def test_the_hubs_best_file_is_taken(monkeypatch, tmp_path):
     files = (("a.bin", 5), ("README.md", 5), ("huge.safetensors", 10**12), ("b.pth", 5))
-    monkeypatch.setattr(hub, "HfApi", lambda: Hub(*files))
-    monkeypatch.setattr(hub, "hf_hub_download", lambda _, name, cache_dir: cache_dir / name)
+    tokens = []
+
+    def fetch(_: str, name: str, *, cache_dir: Path, token: bool) -> Path:
+        tokens.append(token)
+        return cache_dir / name
+
+    monkeypatch.setattr(hub, "HfApi", lambda token: tokens.append(token) or Hub(*files))
+    monkeypatch.setattr(hub, "hf_hub_download", fetch)
     assert hub.download("user/name", tmp_path) == tmp_path / "b.pth"
-    monkeypatch.setattr(hub, "HfApi", lambda: Hub(files[1]))
+    assert tokens == [False, False]  # whoever asks is not whose token lies on the machine
+    monkeypatch.setattr(hub, "HfApi", lambda **_: Hub(files[1]))
     with pytest.raises(ValueError, match="user/name holds no file with weights"):
         hub.download("user/name")
 
 
 @pytest.mark.parametrize("name", ["", "name", "../../etc/passwd", "a/b/c", "https://a/b"])
 def test_what_is_no_repository_is_not_asked_for(name, monkeypatch):
-    monkeypatch.setattr(hub, "HfApi", lambda: pytest.fail("asked"))
+    monkeypatch.setattr(hub, "HfApi", lambda **_: pytest.fail("asked"))
     with pytest.raises(ValueError, match="A repository is named user/name"):
         hub.download(name)
 
 
 def test_without_a_network_the_hub_says_what_to_do(monkeypatch):
-    def offline() -> None:
+    def offline(**_: object) -> None:
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(hub, "HfApi", offline)

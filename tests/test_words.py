@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
 
 from viz.correlation import correlation_figure
 from viz.maps import maps_figure
+from viz.text import plain
 from viz.words import PLACES, describe, extremes
 
 
@@ -45,3 +47,11 @@ def test_a_matrix_is_read_out_pair_by_pair():
     assert (
         figure.layout.meta["description"] == "Alike; –: a map is the same everywhere. a and b –."
     )
+
+
+def test_names_are_read_out_as_they_are_seen():
+    title = plain("__background__")
+    bars = go.Bar(y=[f"{title} "], x=[0.5], orientation="h", text=["50 %"])
+    assert describe(go.Figure(bars)).endswith("__background__ 50 %.")
+    many = go.Bar(y=[title] * 20, x=[0.5] * 20, orientation="h")
+    assert describe(go.Figure(many)).endswith("the largest at __background__.")

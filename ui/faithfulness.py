@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 
 from drtam.explain import Curves, Faithfulness, faithfulness
 from drtam.explain.analysis import map_tensors
+from drtam.explain.faithfulness import passes
 from ui import devices
 from ui.compare import contenders
 from ui.compute import Photo, View, prepared
-from ui.networks import ATTENTION_NAMES
+from ui.networks import ATTENTION_NAMES, Source, cost, spec_of
 from ui.rivals import PLAIN, rivals
 from ui.session import NO_PHOTO, Session, source_of
 from viz.faithfulness import STYLES, curves_figure
@@ -55,6 +57,7 @@ FIGURES = {
     "road": ("ROAD: higher is better, random is about 0", "pixels imputed", "difference"),
 }
 SECONDS = 60  # that one network takes at most on a GPU
+LONGEST = 20_000  # billion multiplications and additions of a test on a CPU: several minutes
 HEADS = (
     "network",
     "map",
@@ -152,10 +155,11 @@ def judged(
     """The layer's name, and by attention how the maps of each network fared.
 
     Raises:
-        gr.Error: the network is a detector.
+        gr.Error: the network is a detector, or the test would take too long.
     """
     progress(0.0, desc="Analysing with DRTAM, CBAM and CA")
     sources = {k: rival for k, rival in rivals(source_of(network)).items() if k != PLAIN}
+    refuse_long(list(sources.values()), int(size), int(steps))
     name, found = contenders(photo, network, size, target, layer, sources)
     results: Judged = {}
     for kind, (view, _) in found.items():
@@ -173,6 +177,21 @@ def judged(
             raise gr.Error(str(error), print_exception=False) from error
         results[kind] = (view, result)
     return name, results
+
+
+def refuse_long(sources: Sequence[Source], size: int, steps: int) -> None:
+    """Raise ``gr.Error`` if a test would keep a CPU from all other visitors for too long."""
+    work = 0.0
+    for source in sources:
+        counted, side = cost(source)
+        maps = 4 if spec_of(source).attention == "drtam" else 2
+        work += passes(maps, steps) * counted.gflops * (size / side) ** 2
+    if work > LONGEST and devices.DEVICE.type == "cpu":
+        raise gr.Error(
+            f"This test would take {work / LONGEST:.1f} times as long as one may here: choose "
+            "fewer steps, a lower resolution or a smaller network.",
+            print_exception=False,
+        )
 
 
 def draw(

@@ -14,7 +14,8 @@ from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Untrained
 SEEDS = (0, 99)  # that the page offers
 PATTERN = re.compile(
     rf"({'|'.join(BACKBONE_NAMES)}) ({'|'.join(ATTENTION_NAMES)}) "
-    r"s(\d{1,2}) n(\d{1,2}) r(\d{1,3}) seed(\d{1,2}) (block|stage)"
+    r"s(\d{1,2}) n(\d{1,2}) r(\d{1,3}) seed(\d{1,2}) (block|stage)",
+    re.ASCII,
 )
 
 

@@ -127,6 +127,14 @@ def faithfulness(
     )
 
 
+def passes(maps: int, steps: int, draws: int = 3) -> int:
+    """How many images go through the network forward or backward, for so many maps of its own."""
+    every = maps + len(BASELINES)
+    curves = 2 * (2 + every * (steps - 1)) + 2 * every * (max(2, steps // 2) - 1)
+    explained = 1 + (1 + draws) + 2  # as it is; with noise; before and after the shuffle
+    return curves + 2 * explained
+
+
 def layer_maps(model: nn.Module, image: Tensor, layer: str, target: int) -> dict[str, Tensor]:
     """(B, h, w) each: a layer's attention maps, their means over channels, and its Grad-CAM.
 
