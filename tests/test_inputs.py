@@ -137,7 +137,10 @@ def test_files_of_the_hub_go_after_an_hour(monkeypatch, tmp_path):
 
 
 def test_a_test_of_maps_that_would_take_too_long_is_refused():
-    small, large = (Untrained(name, "drtam") for name in ("resnet50", "fcn_resnet101"))
-    faithfulness.refuse_long([small] * 3, 448, 24)
+    small, large = (
+        [Untrained(backbone, kind) for kind in ("drtam", "cbam", "ca")]
+        for backbone in ("resnet50", "fcn_resnet101")
+    )
+    faithfulness.refuse_long(small, 448, 24)
     with pytest.raises(gr.Error, match="fewer steps, a lower resolution or a smaller network"):
-        faithfulness.refuse_long([large] * 3, 448, 24)
+        faithfulness.refuse_long(large, 448, 24)

@@ -16,18 +16,11 @@ from models.paper import find_row
 from ui import compare
 from ui.arguments import check_choice, check_range, register
 from ui.compute import SIZES, View, explain, own_size
-from ui.networks import (
-    ATTENTION_NAMES,
-    BACKBONE_NAMES,
-    Source,
-    Untrained,
-    catalogue,
-    cost,
-    load,
-)
+from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Source, Untrained, catalogue, cost, load
 from ui.photo_argument import photo_of
 from ui.rivals import PLAIN, rivals
 from ui.session import MOST_PROBABLE, source_of, view_of
+from ui.variant_key import SEEDS
 from ui.variants import PLACEMENTS
 
 Json = dict[str, Any]
@@ -42,7 +35,8 @@ def build() -> None:
 def networks() -> list[str]:
     """Call this first: the labels of the networks that the other tools take, the default first.
 
-    A label with "untrained" has random weights: its maps show the mechanism, no knowledge.
+    A label with "untrained" has random weights: its maps show the mechanism, no knowledge. Other
+    variants have names such as "resnet50 drtam s4 n1 r32 seed0 block".
     """
     return list(catalogue())
 
@@ -246,7 +240,7 @@ def variant(
         ("placement", placement, PLACEMENTS),
     ):
         check_choice(argument, choice, choices)
-    limits = (("s", s, 1, 16), ("n", n, 1, 64), ("r", r, 1, 128), ("seed", seed, 0, 99))
+    limits = (("s", s, 1, 16), ("n", n, 1, 64), ("r", r, 1, 128), ("seed", seed, *SEEDS))
     for name, value, low, high in limits:
         check_range(name, value, low, high)
     source = Untrained(backbone, attention, s, n, r, seed, placement)  # type: ignore[arg-type]
