@@ -240,7 +240,7 @@ def test_a_visitor_downloads_the_zip_and_the_report(page):
     for button, ending in (("#make-report", ".html"), ("#make-zip", ".zip")):
         page.locator(button).click()
         link = page.locator(f"#take-away a[href$='{ending}']")
-        link.wait_for()
+        link.wait_for(timeout=180_000)  # charts are drawn one by one
         with page.expect_download() as download:
             link.first.click()
         path = download.value.path()
