@@ -6,6 +6,7 @@ keep for the backward pass nothing of X's size but X itself, or what X was made 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ def _is_channels_last(x: Tensor) -> bool:
 
 def _together(x: Tensor) -> int:
     """How many samples of X take all passes before the next ones take the first."""
-    return len(x) if x.is_cuda else max(1, CACHED // max(1, x.shape[1:].numel()))
+    return len(x) if x.is_cuda else max(1, CACHED // max(1, math.prod(x.shape[1:])))
 
 
 def _means(x: Tensor) -> tuple[Tensor, Tensor]:
