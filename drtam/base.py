@@ -8,6 +8,7 @@ from typing import Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 
 class Factory(TypedDict):
@@ -46,6 +47,9 @@ class AttentionModule(nn.Module, ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         """The recalibrated feature for X: both (B, C, H, W)."""
+        if isinstance(x, Proxy):  # one node of torch.fx's graph, as torch's own layers are
+            path = x.tracer.path_of_module(self)
+            return x.tracer.create_proxy("call_module", path, (x,), {})
         return self.trace(x).output
 
 

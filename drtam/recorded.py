@@ -12,7 +12,7 @@ def recorded(x: Tensor) -> bool:
     Then the modules leave it to a compiler to fuse the steps, and to a counter to find the layers.
     A tensor without data counts as recorded; see ``traced`` for the rest.
     """
-    return x.is_meta or traced(x)
+    return traced(x) or x.is_meta
 
 
 def traced(x: Tensor) -> bool:

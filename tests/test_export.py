@@ -11,8 +11,10 @@ import torch
 from test_oracle import alive
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
+from torch.fx import symbolic_trace
+from torchvision.models.feature_extraction import create_feature_extractor
 
-from drtam import CBAM, DRTAM, CoordinateAttention
+from drtam import CBAM, DRTAM, CoordinateAttention, attention_layers
 
 KINDS = [DRTAM, CBAM, CoordinateAttention]
 TRACED = (2, 24, 14, 11)
@@ -97,6 +99,18 @@ def onnx(module: nn.Module, exporter: str, size: tuple[int, ...] = TRACED):
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+@every_kind
+@torch.no_grad()
+def test_torch_fx_takes_a_module_as_one_node(kind):
+    network = nn.Sequential(nn.Conv2d(3, 24, 3), nn.Sequential(made(kind), nn.ReLU())).eval()
+    graph = symbolic_trace(network)
+    features = create_feature_extractor(network, {"1.0": "recalibrated"})
+    assert list(attention_layers(graph)) == list(attention_layers(network))
+    for x in torch.randn(2, 3, 11, 9), torch.randn(1, 3, 30, 4):
+        assert torch.equal(graph(x), network(x))
+        assert torch.equal(features(x)["recalibrated"].relu(), network(x))
 
 
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
