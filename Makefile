@@ -14,7 +14,7 @@ run: $(VENV)/app
 # Two processes with a thread each: on two cores, threads of one process mostly wait. What the
 # browser did not show within a minute, on a busy machine, gets one more try.
 test: $(VENV)/dev browser lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 \
 	  --reruns 1 --only-rerun "Locator expected" --only-rerun "Timeout [0-9]+ms"
 
 lint: $(VENV)/dev
@@ -27,7 +27,7 @@ audit: $(VENV)/dev
 	$(BIN)/pip-audit -r requirements.txt
 
 screenshots: $(VENV)/dev browser
-	$(BIN)/python -m pytest tests/test_accessibility.py tests/test_page.py
+	SCREENSHOTS=1 $(BIN)/python -m pytest tests/test_accessibility.py tests/test_page.py
 	cp screenshots/default.png assets/screenshots/overview.png
 
 # The browser tests drive Debian's Chromium.

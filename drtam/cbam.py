@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from drtam.base import AttentionModule, Factory
 from drtam.checks import check_feature, check_range
+from drtam.start import answer, gate_logit
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ class CBAM(AttentionModule):
         x = x * channel[:, :, None, None]
         spatial = self.spatial_gate(x)
         return CBAMTrace(channel, spatial, x * spatial[:, None])
+
+    def start_at(self, level: float) -> None:
+        """Make A the same everywhere until training changes it; see ``DRTAM.start_at``."""
+        gate = gate_logit(level, gates=2)
+        answer(self.mlp[2], gate / 2)  # two of them are added
+        answer(self.norm, gate)
 
     def channel_gate(self, x: Tensor) -> Tensor:
         """Of a feature (B, C, H, W): (B, C), in (0, 1)."""

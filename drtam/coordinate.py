@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from drtam.base import AttentionModule, Factory
 from drtam.checks import check_feature, check_range
 from drtam.passes import laid_out_as, strip_means
+from drtam.start import answer, gate_logit
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class CoordinateAttention(AttentionModule):
         w = torch.sigmoid(self.width(mixed.narrow(2, height, width)))  # (B, C, W)
         h, w = laid_out_as(x, h), laid_out_as(x, w)
         return CATrace(h, w, x * h[..., None] * w[:, :, None])
+
+    def start_at(self, level: float) -> None:
+        """Make A the same everywhere until training changes it; see ``DRTAM.start_at``."""
+        for gate in (self.height, self.width):
+            answer(gate, gate_logit(level, gates=2))
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``repr``."""

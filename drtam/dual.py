@@ -14,6 +14,7 @@ from drtam.descriptors import Descriptors
 from drtam.factors import Factors, combined_terms
 from drtam.passes import expand, recalibrate
 from drtam.rank_one import Options, RankOneAttention
+from drtam.start import answer, gate_logit
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,24 @@ class DRTAM(AttentionModule):
         complement = self.complement(residual)
         output = recalibrate(x, *combined_terms(initial, complement))  # Eqn 1
         return DRTAMTrace(descriptors, initial, residual, complement, output)
+
+    def start_at(self, level: float) -> None:
+        """Make A the same everywhere, whatever X is, until training changes it.
+
+        Fresh, A is about a quarter, which a network that was trained without attention does not
+        survive. With A near 1 it goes on from what it knows.
+
+        Args:
+            level: of A, above 0 and below 1. The closer to 1, the smaller the first gradients.
+
+        Raises:
+            ValueError: ``level`` is out of its range.
+        """
+        gate = gate_logit(level, gates=3, maps=2)
+        answer(self.initial.mlp[2], gate)
+        for half in (self.initial, self.complement):
+            answer(half.row_norm, gate)
+            answer(half.column_norm, gate)
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``repr``."""

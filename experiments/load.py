@@ -90,7 +90,7 @@ async def visit(client: httpx.AsyncClient, found: Found, until: float, rest: flo
     Args:
         client: with the address of the app.
         found: what is noted.
-        until: when the visitor leaves, by ``time.monotonic``.
+        until: when the visitor leaves, by ``time.monotonic``, but not without an upload.
         rest: mean seconds between two actions.
     """
     found.visits += 1
@@ -99,7 +99,7 @@ async def visit(client: httpx.AsyncClient, found: Found, until: float, rest: flo
     if not visitor.config:
         return
     mine = [EXAMPLE]
-    while time.monotonic() < until:
+    while time.monotonic() < until or len(mine) == 1:
         action = random.choices(("upload", "layer", "tab", "resolution"), (2, 4, 3, 2))[0]
         layers = visitor.choices.get(visitor.component("layer"))
         if action == "upload" or len(mine) == 1 or layers is None:

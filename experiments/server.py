@@ -65,7 +65,7 @@ def running_app(
             process.terminate()
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 300) -> None:
     """Return when the address answers; fail with the log if the process dies."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

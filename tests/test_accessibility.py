@@ -146,6 +146,13 @@ def test_the_keyboard_alone_uses_the_page_and_is_always_seen(page):
     walk_to(page, '[data-node="x.ch"]')
     press("Enter")
     expect(text).to_contain_text("Descriptor X_ch")
+    assert page.evaluate("document.activeElement.dataset.node") == "x.ch"
+    press("Tab")
+    press("Space")
+    expect(text).to_contain_text("Descriptor X_cw")
+    page.locator('[data-node="x.ch"]').focus()
+    press("Enter")
+    expect(text).to_contain_text("Descriptor X_ch")
     walk_to(page, "#algebra-next")
     press("Space")
     expect(text).to_contain_text("Descriptor X_cw")

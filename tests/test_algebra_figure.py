@@ -100,15 +100,6 @@ def traced(module: DRTAM, shape: tuple[int, int, int]) -> DRTAMTrace:
         return module.trace(feature(shape, 0).to(module.initial.row.weight.dtype))
 
 
-def test_steps_lead_to_the_factors_of_the_trace():
-    module = alive(DRTAM(12, s=3, n=5), 0)
-    trace = traced(module, (12, 7, 4))
-    steps = drtam_steps(module, trace)
-    for way, factors in ((steps.initial, trace.initial), (steps.complement, trace.complement)):
-        for axis in ("c", "h", "w"):
-            torch.testing.assert_close(getattr(way, axis).factor, getattr(factors, axis))
-
-
 def test_rows_of_p_stand_in_the_order_of_eqn_5_and_10():
     module = alive(DRTAM(12, s=2, n=3), 0)
     steps = drtam_steps(module, traced(module, (12, 4, 6))).initial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def ask(client: Client):
     return ask
 
 
+@functools.cache
 def expected(target: int | None = None, **network: Any) -> Analysis:
     """What the library says of the lion, decoded as the page decodes it."""
     arguments = {"backbone": "resnet50", "attention": "drtam", "seed": 0, **network}

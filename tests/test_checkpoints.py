@@ -68,7 +68,7 @@ def test_an_fcn_comes_back_with_both_heads(tmp_path):
     assert all(torch.equal(expected[head], found[head]) for head in ("out", "aux"))
 
 
-@pytest.mark.parametrize(("backbone", "attention", "more"), KINDS)
+@pytest.mark.parametrize(("backbone", "attention", "more"), [KINDS[0], KINDS[-1]])
 def test_half_precision_halves_the_file_and_hardly_changes_the_output(
     tmp_path, backbone, attention, more
 ):

@@ -30,7 +30,7 @@ LEARNING = ["--epochs", "3", "--warmup", "1", "--workers", "0"]
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coco(tmp_path_factory.mktemp("few"), train=9, val=3)
+    return write_coco(tmp_path_factory.mktemp("few"), train=9, val=2)
 
 
 def renamed(data: Path) -> Path:
@@ -42,7 +42,7 @@ def renamed(data: Path) -> Path:
 
 def test_a_detector_learns_shapes(tmp_path, capsys):
     # Chance: an untrained network's box and mask AP50 are 0.0.
-    data = write_coco(tmp_path / "shapes", train=97, val=9)
+    data = write_coco(tmp_path / "shapes", train=97, val=6)
     main([str(data), "--out", str(tmp_path), *SMALL, *LEARNING])
     last = rows(tmp_path)[-1]
     assert last["box_AP50"] > 25

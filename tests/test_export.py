@@ -44,21 +44,16 @@ def assert_same(found: Callable[[Tensor], Tensor], module: nn.Module, others=OTH
 
 @every_kind
 @torch.no_grad()
-def test_one_graph_for_torch_compile(kind):
+def test_one_graph_for_torch_compile_and_none_for_a_new_size(kind):
     module = made(kind)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    assert_same(compiled, module)
-
-
-@every_kind
-@torch.no_grad()
-def test_a_new_size_needs_no_new_graph(kind):
-    compiled = torch.compile(made(kind), fullgraph=True, backend="aot_eager")
     graphs = []
     for size in [TRACED, *OTHERS[1:5]]:
-        compiled(torch.randn(size))
+        x = torch.randn(size)
+        torch.testing.assert_close(compiled(x), module(x), rtol=1e-4, atol=1e-5)
         graphs.append(counters["stats"]["unique_graphs"])
     assert graphs[0] < graphs[1] == graphs[-1]
+    assert_same(compiled, module)
 
 
 @torch.no_grad()
@@ -77,9 +72,8 @@ def test_a_compiled_training_step_has_the_same_gradients():
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
 
 
-@every_kind
-def test_torch_export_holds_for_other_sizes(kind):
-    module = made(kind)
+def test_torch_export_holds_for_other_sizes():
+    module = made(DRTAM)
     program = torch.export.export(module, (torch.randn(TRACED),), dynamic_shapes=DYNAMIC)
     assert_same(program.module(), module)
 

@@ -68,8 +68,7 @@ def test_a_visitor_tests_the_maps_and_reads_curves_and_numbers(page):
     assert violations(page) == []
     shoot(page, "truth")
     page.set_viewport_size({"width": 360, "height": 740})
-    page.wait_for_timeout(1000)
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    page.wait_for_function("document.scrollingElement.scrollWidth <= 360")
     shoot(page, "truth-phone")
     page.set_viewport_size({"width": 1400, "height": 1000})
     page.evaluate("document.body.classList.add('dark')")

@@ -40,7 +40,7 @@ def test_what_a_link_holds_is_what_it_restores():
 
 
 @pytest.mark.parametrize("name", ["photo", "network", "size", "target", "layer", "tab"])
-@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: value[:12])
 def test_a_hostile_value_falls_back_to_the_default(name, value):
     found = place(**{name: value, "utm_source": value, "__theme": value})
     assert found == Place(problems=(name,))
@@ -75,7 +75,7 @@ def copied(page: Page) -> str:
     return link.input_value()
 
 
-def test_a_visitor_copies_a_link_and_another_sees_the_same(page, browser, url):
+def test_a_visitor_copies_a_link_and_another_sees_the_same(page, url):
     page.locator("#network input").click()
     page.get_by_role("option", name="DRTAM-ResNet-18").click()
     expect(page.locator("#filmstrip .tile")).to_have_count(8)
@@ -86,7 +86,7 @@ def test_a_visitor_copies_a_link_and_another_sees_the_same(page, browser, url):
     link = copied(page)
     shoot(page, "link")
     assert link.startswith(url)
-    other = browser.new_page(viewport={"width": 1400, "height": 1000})
+    other = page.context.new_page()
     other.goto(link)
     expect(other.locator("#descriptors-figure")).to_contain_text("layer2.1", timeout=60_000)
     expect(other.locator("#descriptors-figure")).to_contain_text("ResNet-18")

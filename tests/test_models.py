@@ -37,7 +37,7 @@ def assert_same(network: nn.Module, reference: nn.Module) -> None:
     torch.testing.assert_close(network(image), reference(image), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("backbone", CLASSIFIERS)
+@pytest.mark.parametrize("backbone", ["resnet50", "mobilenet_v2_075"])
 def test_a_plain_network_is_torchvisions(backbone):
     reference, network = torchvisions(backbone), build_model(backbone).eval()
     network.load_state_dict(reference.state_dict())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,10 +29,10 @@ from ui.tiles import NOTHING, NOWHERE, Tile, cam_tile
 CLASSES = ("lion", "tower")
 
 
-@pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of checkpoints in place of the embedded ones."""
-    monkeypatch.setattr(networks, "CHECKPOINTS", tmp_path)
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of checkpoints."""
+    folder = tmp_path_factory.mktemp("shelf")
     for name, backbone, attention, classes in (
         ("a", "resnet18", "ca", CLASSES),
         ("b", "resnet18", "drtam", CLASSES),
@@ -41,12 +42,20 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         save_checkpoint(
             build_model(backbone, attention, num_classes=2, seed=1),
-            tmp_path / f"{name}.safetensors",
+            folder / f"{name}.safetensors",
             classes=classes,
             input_size=64,
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
         )
+    return folder
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, filled: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same in place of the embedded ones, for a test to change."""
+    monkeypatch.setattr(networks, "CHECKPOINTS", tmp_path)
+    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

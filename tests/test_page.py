@@ -200,8 +200,8 @@ def test_another_network_and_class_are_explained(page):
     expect(page.locator("#descriptors-text")).to_contain_text("only DRTAM does")
 
 
-def test_one_analysis_sends_at_most_2_mb(browser, url, tmp_path):
-    page = browser.new_page()
+def test_one_analysis_sends_at_most_2_mb(context, url, tmp_path):
+    page = context.new_page()
     page.set_default_timeout(SECONDS)
     page.goto(url)
     analysed(page)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import resource
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_networks import KEY
 
-from models import Spec
 from models.checkpoints import CheckpointError, load_checkpoint
-from models.description import Description
 
 
 def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, Any]], Any]) -> None:
@@ -141,48 +138,13 @@ def test_somebody_elses_safetensors_file_is_refused(tmp_path, metadata):
         (lambda whole: whole[:-1], "damaged or incomplete"),
         (lambda whole: whole + b"\0", "damaged or incomplete"),
         (lambda whole: struct.pack("<Q", 2**60) + whole[8:], "damaged or incomplete"),
-        (lambda whole: b"PK\x03\x04" + whole, "is a pickle"),
+        (lambda whole: b"PK\x03\x04" + whole, "a pickle"),
     ],
 )
 def test_a_damaged_file_is_refused(file, saved, damage, says):
     file.write_bytes(damage(saved))
-    with pytest.raises(CheckpointError, match=f"small.safetensors is {says}|{says}"):
+    with pytest.raises(CheckpointError, match=f"small.safetensors is {says}"):
         load_checkpoint(file)
-
-
-def with_header(path: Path, header: dict[str, Any], data: bytes) -> None:
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-
-
-@pytest.mark.parametrize(
-    ("shape", "offsets"),
-    [
-        ([10**6, 10**6], [0, 4 * 10**12]),
-        ([10**6, 10**6], [0, 8]),
-        ([2**62, 2**62], [0, 8]),
-        ([2], [8, 0]),
-        ([2], [4, 12]),
-        ([-2], [0, 8]),
-    ],
-)
-def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path, shape, offsets):
-    path = tmp_path / "liar.safetensors"
-    tensor = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
-    with_header(path, {"conv1.weight": tensor}, bytes(8))
-    with pytest.raises(CheckpointError, match="damaged or incomplete"):
-        load_checkpoint(path)
-
-
-def test_a_description_of_a_huge_network_allocates_nothing(tmp_path):
-    spec = Spec("resnet152", "drtam", r=1, num_classes=100_000)  # 5 GB of weights
-    about = Description(spec, ("x",) * 100_000, 64, (0.0,) * 3, (1.0,) * 3)
-    path = tmp_path / "huge.safetensors"
-    save_file({"weight": torch.zeros(2)}, path, metadata={KEY: about.to_json()})
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
-    with pytest.raises(CheckpointError, match=r"Missing: bn1\.bias, "):
-        load_checkpoint(path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
 
 def test_a_path_without_a_file_is_refused(tmp_path):

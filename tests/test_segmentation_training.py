@@ -32,8 +32,8 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_segmenter_learns_shapes(tmp_path, capsys):
     # Chance: naming everything background, one of four classes, has a mIoU below 25.
-    data = write_voc(tmp_path / "shapes", train=64, val=12)
-    main([str(data), "--out", str(tmp_path), *SMALL, *LEARNING])
+    data = write_voc(tmp_path / "shapes", train=32, val=6)
+    main([str(data), "--out", str(tmp_path), *SMALL, "--batch", "4", *LEARNING])
     last = rows(tmp_path)[-1]
     assert last["mIoU"] > 35
     about = load_checkpoint(tmp_path / "model.safetensors").description

@@ -31,16 +31,12 @@ def captions(page: Page) -> list[str]:
     return page.locator("#sides-maps .caption b").all_inner_texts()
 
 
-def test_what_is_pinned_equals_itself(page):
+def test_two_photos_of_one_network_stand_side_by_side(page):
     pin(page)
     assert captions(page) == ["A: layer4.2", "B: layer4.2", "A − B"]
     expect(page.locator("#sides-about")).to_contain_text("two maps: 1.000")
     expect(page.locator("#sides-maps .range").last).to_have_text("00")
     expect(page.locator("#sides-maps .untrained")).to_have_count(3)
-
-
-def test_two_photos_of_one_network_stand_side_by_side(page):
-    pin(page)
     page.get_by_role("button", name="a tower").click()
     ratios = "all => all.map(tile => tile.style.getPropertyValue('--ratio'))"
     expect(page.locator("#sides-about")).not_to_contain_text("1.000")
