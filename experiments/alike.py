@@ -11,7 +11,6 @@ from statistics import fmean
 from experiments.evaluation import Evaluation, Report, best_size
 from experiments.localisation import CENTRE
 
-ATTENTION = re.compile(r" --attention (\S+)")
 VARIES = re.compile(
     r" --(?:out|attention|r|implementation|seed) \S+"
     r"| --(?:fresh-attention|compile)\b"
@@ -19,7 +18,7 @@ VARIES = re.compile(
     r"| \(commit .*\)"
 )
 HEADS = (
-    *("network", "attention", "Param.", "GFLOPs at 224", "latency / plain"),
+    *("network", "attention", "r", "Param.", "GFLOPs at 224", "latency / plain"),
     *("top-1", "top-5", "calibration error", "pointing game of A", "of Grad-CAM"),
 )
 
@@ -29,22 +28,23 @@ def alike(reports: Sequence[Report]) -> Iterator[str]:
     groups: dict[str, list[tuple[Evaluation, Report]]] = {}
     for report in reports:
         for item in report.results:
-            groups.setdefault(VARIES.sub("", item.recipe), []).append((item, report))
-    for recipe, group in reversed(groups.items()):
-        attentions = {_attention(item) for item, _ in group}
-        if recipe and len(attentions) > 1:
-            yield from _section(group)
+            if item.recipe and item.spec:
+                groups.setdefault(VARIES.sub("", item.recipe), []).append((item, report))
+    for group in reversed(groups.values()):
+        common = set.intersection(*(set(item.accuracy) for item, _ in group))
+        if common and len({_attention(item) for item, _ in group}) > 1:
+            yield from _section(group, common)
 
 
-def _section(group: Sequence[tuple[Evaluation, Report]]) -> Iterator[str]:
+def _section(group: Sequence[tuple[Evaluation, Report]], common: set[int]) -> Iterator[str]:
     item, report = group[0]
-    common = set.intersection(*(set(item.accuracy) for item, _ in group))
     size = best_size([{k: item.accuracy[k] for k in common} for item, _ in group], report.photos)
     top1 = item.accuracy[size].top1
     error = math.sqrt(top1 * (100 - top1) / report.photos)
-    yield "## Trained alike\n"
+    yield f"## Trained alike: {', '.join(item.name for item, _ in group)}\n"
     yield (
-        "The same weights to start from, data and schedule: they differ in their attention. "
+        f"The same data, schedule and weights to start from{_source(item)}: they differ in their "
+        "attention and its r. "
         f"Accuracy at {size} pixels, where one standard error of the top-1 is {error:.2f} points; "
         "pointing game at the resolution of the latency, the mean over all layers."
     )
@@ -60,7 +60,8 @@ def _section(group: Sequence[tuple[Evaluation, Report]]) -> Iterator[str]:
         counted = f"{item.params / 1e6:.2f} M | {item.gflops:.2f} | {latency}"
         accuracy = " | ".join(f"{value:.2f} %" for value in astuple(item.accuracy[size]))
         pointing = " | ".join(_pointing(item, kind) for kind in ("combined", "gradcam"))
-        yield f"| {item.name} | {_attention(item)} | {counted} | {accuracy} | {pointing} |"
+        kind = f"{_attention(item)} | {item.spec['r'] if item.spec['attention'] else '–'}"
+        yield f"| {item.name} | {kind} | {counted} | {accuracy} | {pointing} |"
     yield ""
 
 
@@ -70,10 +71,12 @@ def _pointing(item: Evaluation, kind: str) -> str:
 
 
 def _attention(item: Evaluation) -> str:
-    """Of the last training; DRTAM's implementation counts as part of it."""
-    last = [line for line in item.recipe.splitlines() if ATTENTION.search(line)][-1:]
-    return ", ".join(
-        match[1]
-        for line in last
-        for match in re.finditer(r" --(?:attention|implementation) (\S+)", line)
-    )
+    """DRTAM's implementation counts as part of it."""
+    kind, implementation = item.spec["attention"], item.spec["implementation"]
+    return f"{kind}, {implementation}" if implementation != "paper" else kind or "none"
+
+
+def _source(item: Evaluation) -> str:
+    """What the last training started from."""
+    given = re.findall(r" --backbone-weights (\S+)", item.recipe)
+    return f" (`{given[-1]}` of that time)" if given else ""

@@ -23,15 +23,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from drtam.checks import check_range
 from experiments.bench_analyze import bench_analyze
 from experiments.bench_growth import bench_growth
 from experiments.bench_memory import bench_memory
 from experiments.bench_page import bench_page
 from experiments.benchmarks import Table, record
-from experiments.machine import machine
+from experiments.machine import commit, machine
 from experiments.timing import Ratio, ratios
 from experiments.transcriptions import transcribed
-from experiments.workloads import DTYPES, USUAL, compared, feature, inference, step
+from experiments.workloads import DTYPES, USUAL, compared, feature, inference, step, wait
 from models import ATTENTIONS, CLASSIFIERS
 
 STAGES = ((256, 56), (512, 28), (1024, 14), (2048, 7))  # C and side of ResNet-50's at 224 px
@@ -74,9 +75,10 @@ def bench_module(options: argparse.Namespace) -> Table:
         x = feature(options.batch, channels, side, options.dtype)
         attention = torch.rand_like(x)
 
+        @torch.inference_mode()
         def limit(x: Tensor = x, attention: Tensor = attention) -> None:
             x.mean()
-            x * attention
+            wait(x * attention)
 
         own = {kind: make(channels).to(x.device).eval() for kind, make in ATTENTIONS.items()}
         modules = own | {f"{kind}{USUAL}": transcribed(m) for kind, m in own.items()}
@@ -125,12 +127,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(given)
+    check_range("rounds", options.rounds, 2)
     table: Table = options.run(options)
     print(machine())
     print(table.markdown())
     if options.record:
-        record(" ".join(word for word in given if word != "--record"), machine(), table)
+        where = f"{machine()}, commit {commit() or 'unknown'}"
+        record(" ".join(word for word in given if word != "--record"), where, table)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error

@@ -103,7 +103,8 @@ def sentences(points: list[Point]) -> list[str]:
     """What each axis does to DRTAM's cost."""
     lines = []
     for axis in dict.fromkeys(p.axis for p in points):
-        first, *_, last = (p for p in points if p.axis == axis and p.kind == "drtam")
+        found = [p for p in points if p.axis == axis and p.kind == "drtam"]
+        first, last = found[0], found[-1]
         lines.append(
             f"{axis[0].upper()}{axis[1:]} from {first.value} to {last.value}: DRTAM takes "
             f"{first.ratio.median:.2f} to {last.ratio.median:.2f} times the plain network."

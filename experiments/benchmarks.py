@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from experiments.timing import Ratio
+from experiments.whole import write_whole
 
 FILE = Path(__file__).with_name("benchmarks.json")
 HEAD = """# Benchmarks
@@ -58,9 +59,9 @@ def record(command: str, machine: str, table: Table, file: Path = FILE) -> None:
     kept = {name: found for name, found in before.items() if found["title"] != table.title}
     picture = f"{command.split(maxsplit=1)[0]}.svg" if table.picture else ""
     if picture:
-        file.with_name(picture).write_bytes(table.picture)
+        write_whole(file.with_name(picture), table.picture)
     kept[command] = {"machine": machine, **asdict(table), "picture": picture}
-    file.write_text(json.dumps(kept, indent=1) + "\n")
+    write_whole(file, json.dumps(kept, indent=1) + "\n")
     parts = [HEAD]
     for name, found in sorted(kept.items()):
         rows = {row: Ratio(**ratio) for row, ratio in found["rows"].items()}
@@ -69,4 +70,4 @@ def record(command: str, machine: str, table: Table, file: Path = FILE) -> None:
         if found["picture"]:
             parts.append(f"\n![{found['title']}]({found['picture']})")
         parts.append(f"\n`python -m experiments.bench {name}` on {found['machine']}\n")
-    file.with_name("BENCHMARKS.md").write_text("\n".join(parts))
+    write_whole(file.with_name("BENCHMARKS.md"), "\n".join(parts))

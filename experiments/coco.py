@@ -144,12 +144,13 @@ def _checked(path: Path) -> dict[str, Any]:
                 raise ValueError(f"{path}: number {number} of {name} needs {', '.join(missing)}")
     photos = {photo["id"]: photo for photo in content["images"]}
     categories = {category["id"] for category in content["categories"]}
-    for annotation in content["annotations"]:
+    for number, annotation in enumerate(content["annotations"], 1):
         if wrong := _wrong(annotation, photos, categories):
             raise ValueError(
                 f"{path}: annotation {annotation['id']} cannot be used, {wrong}: correct it or "
                 "leave it out"
             )
+        annotation["id"] = number  # pycocotools takes an object 0 for none, and needs them unique
         annotation.setdefault("iscrowd", 0)
         if "area" not in annotation:
             photo, shape = photos[annotation["image_id"]], annotation["segmentation"]

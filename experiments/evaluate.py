@@ -29,6 +29,7 @@ from experiments.evaluation import Evaluation, Report, evaluate
 from experiments.localisation import Score
 from experiments.machine import machine
 from experiments.photos import open_photos
+from experiments.whole import write_whole
 from models import CLASSIFIERS
 from models.checkpoints import describe, load_checkpoint
 
@@ -149,7 +150,7 @@ def _dense(options: argparse.Namespace, device: torch.device) -> str:
     ]
     if options.out:
         content = {"machine": machine(), "results": [asdict(item) for item in found]}
-        (options.out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
+        write_whole(options.out / "results.json", json.dumps(content, indent=1) + "\n")
     return table(found)
 
 
@@ -185,12 +186,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.command = f"python -m experiments.evaluate {shlex.join(words)}"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     plain = all(describe(path).spec.backbone in CLASSIFIERS for path in options.checkpoints)
+    if options.faithfulness and not plain:
+        raise ValueError("--faithfulness is for classifiers alone, and one of these is none")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
     report = (_classifiers if plain else _dense)(options, device)
     print(report)
     if options.out:
-        (options.out / "results.md").write_text(report)
+        write_whole(options.out / "results.md", report)
     paths = [str(path) for path in options.checkpoints if describe(path).spec.attention]
     if options.faithfulness and paths:
         given = {k: getattr(options, k) for k in ("data", "cache", "photo_size", "out")}
@@ -202,5 +205,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,6 +20,7 @@ from experiments.machine import machine
 from experiments.mixed_precision import working_type
 from experiments.photos import Photos
 from experiments.timing import ratios
+from experiments.whole import write_whole
 from models import build_model
 from models.build import with_places
 from models.checkpoints import Checkpoint
@@ -38,7 +39,8 @@ class Evaluation:
         accuracy: by resolution.
         maps: by layer and map; empty without boxes, or if not asked for.
         ablations: the accuracy by what was changed; empty without attention, or if not asked for.
-        recipe: the commands that made it; empty in results that are older than this field.
+        recipe: the commands that made it; empty where nobody knows them.
+        spec: the arguments of ``build_model``; empty in results that are older than the recipe.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Evaluation:
     maps: dict[str, dict[str, Score]]
     ablations: dict[str, Accuracy]
     recipe: str = ""
+    spec: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """As JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_whole(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Report:
@@ -153,6 +156,7 @@ def evaluate(
                 judged,
                 changed,
                 about.recipe or "",
+                asdict(about.spec),
             )
         )
     precision = str(working_type(device)).removeprefix("torch.")

@@ -30,8 +30,9 @@ from experiments.accuracy import batches
 from experiments.localisation import first
 from experiments.machine import machine
 from experiments.photos import Photos, open_photos
+from experiments.whole import write_whole
 from models import attention_layers
-from models.checkpoints import Checkpoint, describe, load_checkpoint
+from models.checkpoints import Checkpoint, blank, describe, load_checkpoint
 
 METRICS = ("deletion", "insertion", "ROAD", "sensitivity", "shuffled weights")
 RESAMPLES = 2000
@@ -159,7 +160,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def name_of(path: Path) -> str:
     """What a checkpoint is called in a report: its folder, if it is a training's result."""
-    return path.parent.name if path.stem == "model" else path.stem
+    return path.resolve().parent.name if path.stem == "model" else path.stem
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -178,6 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_range("photos", options.photos, 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     about = {path: describe(path) for path in options.checkpoints}
+    for path, description in about.items():
+        layers = list(attention_layers(blank(description.spec)))
+        if options.layer and layers and options.layer not in layers:
+            raise ValueError(
+                f"layer must be one of {', '.join(layers)} for {path}, not {options.layer}"
+            )
     side = options.photo_size or max(one.input_size for one in about.values())
     photos = first(open_photos(options.data, "val", side, options.cache), options.photos)
     judged = []
@@ -193,18 +200,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(report)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "faithfulness.md").write_text(report)
+        write_whole(options.out / "faithfulness.md", report)
         content = {
             "machine": about_machine(),
             "photos": len(photos.labels),
             "steps": options.steps,
             "results": [asdict(item) for item in judged],
         }
-        (options.out / "faithfulness.json").write_text(json.dumps(content, indent=1))
+        write_whole(options.out / "faithfulness.json", json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error

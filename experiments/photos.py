@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import torch.distributed as dist
 from PIL import Image, ImageOps
-from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
+from drtam.checks import check_range
 from drtam.explain import PhotoError, load_photo
+from experiments.task import load
 
 Split = Literal["train", "val"]
 # What splits are called on the hub; a set whose authors kept no part back is measured on its test.
@@ -51,7 +53,7 @@ class Listing:
     """What is to be decoded.
 
     Attributes:
-        key: changes when the content does.
+        key: changes when the photos do.
         read: the photo of an index, RGB.
         labels: class of each photo.
         classes: names.
@@ -79,8 +81,10 @@ def open_photos(source: str, split: Split, size: int, cache: Path) -> Photos:
     Raises:
         ValueError: the source is none of these, or a photo in it cannot be read.
     """
+    check_range("size", size, 1, 4096)
     listing = list_photos(source, split)
-    digest = hashlib.sha256(f"{source} {split} {size} {listing.key}".encode()).hexdigest()[:16]
+    content = (listing.key, list(listing.labels), listing.classes, list(listing.boxes))
+    digest = hashlib.sha256(f"{source} {split} {size} {content}".encode()).hexdigest()[:16]
     folder = cache / f"{Path(source).name}-{split}-{size}-{digest}"
     with _first_process_first():
         if not folder.is_dir():
@@ -122,12 +126,16 @@ def list_photos(source: str, split: Split) -> Listing:
 
 
 def _of_paths(paths: list[str], labels: Sequence[int], classes: tuple[str, ...]) -> Listing:
-    stamps = [(path, os.stat(path).st_size) for path in paths]
+    stats = map(os.stat, paths)
+    stamps = [(path, s.st_size, s.st_mtime_ns) for path, s in zip(paths, stats, strict=True)]
     return Listing(str(stamps), partial(_open, paths), labels, classes)
 
 
 def _open(paths: Sequence[str], index: int) -> Image.Image:
-    return load_photo(paths[index])
+    try:
+        return load_photo(paths[index])
+    except PhotoError as error:
+        raise ValueError(f"{paths[index]}: {error}") from error
 
 
 def _tiny_imagenet(root: Path, split: Split) -> Listing:
@@ -137,6 +145,11 @@ def _tiny_imagenet(root: Path, split: Split) -> Listing:
     names = recognisable([words[wnid] for wnid in wnids])
     if split == "train":
         folder = ImageFolder(str(root / "train"))
+        if folder.classes != wnids:
+            odd = ", ".join(sorted(set(folder.classes) ^ set(wnids))[:5])
+            raise ValueError(
+                f"{root} must have in train the folders that wnids.txt names: see {odd}"
+            )
         return _of_paths([path for path, _ in folder.samples], folder.targets, names)
     lines = (root / "val" / "val_annotations.txt").read_text().splitlines()
     rows = [line.split("\t") for line in lines]
@@ -184,23 +197,16 @@ def _hub(name: str, split: Split) -> Listing:
 
 
 def _of_hub(part: Any, index: int) -> Image.Image:
-    image: Image.Image = part[index]["image"]
-    return image.convert("RGB")
+    try:
+        image: Image.Image = part[index]["image"]
+        return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:  # as Pillow raises them
+        raise ValueError(f"photo {index} of the data set cannot be read: {error}") from error
 
 
-class _Decoded(Dataset[npt.NDArray[np.uint8]]):
-    def __init__(self, listing: Listing, size: int) -> None:
-        self.listing, self.size = listing, size
-
-    def __len__(self) -> int:
-        return len(self.listing.labels)
-
-    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
-        try:
-            image = self.listing.read(index)
-        except PhotoError as error:
-            raise ValueError(f"photo {index} cannot be read: {error}") from error
-        return np.asarray(ImageOps.fit(image, (self.size, self.size), Image.Resampling.BICUBIC))
+def _decoded(listing: Listing, size: int, index: int) -> npt.NDArray[np.uint8]:
+    """The photo of an index: (size, size, 3)."""
+    return np.array(ImageOps.fit(listing.read(index), (size, size), Image.Resampling.BICUBIC))
 
 
 def _decode(listing: Listing, size: int, folder: Path) -> None:
@@ -210,13 +216,19 @@ def _decode(listing: Listing, size: int, folder: Path) -> None:
         part = Path(name) / "part"
         part.mkdir()
         count = len(listing.labels)
+        needed, free = count * size * size * 3, shutil.disk_usage(name).free
+        if needed > free:  # the file below takes its room bit by bit, and would end in a bus error
+            raise ValueError(
+                f"{folder.parent} has room for {free / 1e9:.1f} GB, but the decoded photos take "
+                f"{needed / 1e9:.1f} GB: name a folder with more room, or fewer pixels"
+            )
         images: Any = np.lib.format.open_memmap(
             part / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3)
         )
-        loader = DataLoader(
-            _Decoded(listing, size), batch_size=None, num_workers=os.cpu_count() or 1
-        )
-        for index, image in enumerate(tqdm(loader, desc="decoding", unit="photo")):
+        one_by_one = ([index] for index in range(count))
+        decoded = load(partial(_decoded, listing, size), one_by_one, os.cpu_count() or 1)
+        shown = tqdm(decoded, desc="decoding", unit="photo", total=count)
+        for index, (image,) in enumerate(shown):
             images[index] = image
         images.flush()
         np.save(part / "labels.npy", np.asarray(listing.labels, dtype=np.int64))
@@ -224,4 +236,8 @@ def _decode(listing: Listing, size: int, folder: Path) -> None:
         if listing.boxes:
             scale = size / listing.box_side
             np.save(part / "boxes.npy", np.asarray(listing.boxes, dtype=np.float32) * scale)
-        os.rename(part, folder)
+        try:
+            os.rename(part, folder)
+        except OSError:
+            if not folder.is_dir():  # where another process was faster, its photos are as good
+                raise

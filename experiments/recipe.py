@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from models.build import CLASSIFIERS
 from models.detection import DETECTORS
 from models.segmentation import SEGMENTERS
+
+RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # of the settings; NaN is in none
+    **dict.fromkeys(("epochs", "batch", "regions"), ("at least 1", lambda x: x >= 1)),
+    **dict.fromkeys(("rate", "smallest_scale"), ("above 0", lambda x: x > 0)),
+    **dict.fromkeys(
+        ("weight_decay", "warmup", "spread", "mixup", "cutmix", "aux_weight"),
+        ("at least 0", lambda x: x >= 0),
+    ),
+    **dict.fromkeys(
+        ("momentum", "ema", "label_smoothing"), ("from 0 to below 1", lambda x: 0 <= x < 1)
+    ),
+    **dict.fromkeys(("smallest_crop", "largest_share"), ("in (0, 1]", lambda x: 0 < x <= 1)),
+    "size": ("from 1 to 4096", lambda x: 1 <= x <= 4096),
+    "frozen_stages": ("from 0 to 4", lambda x: 0 <= x <= 4),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,16 @@ class Optimisation:
     warmup: float = 0
     size: int = 224
     ema: float = 0
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            value, choices = getattr(self, field.name), get_args(hints[field.name])
+            if choices and value not in choices:
+                raise ValueError(f"{field.name} must be one of {', '.join(choices)}, not {value}")
+            says, fits = RANGES.get(field.name, ("", None))
+            if fits is not None and not fits(value):
+                raise ValueError(f"{field.name} must be {says}, not {value}")
 
 
 @dataclass(frozen=True)
@@ -102,6 +129,14 @@ class SegmentationRecipe(Optimisation):
     largest_scale: float = 2
     largest_share: float = 0.75
     aux_weight: float = 0.4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.largest_scale < self.smallest_scale:
+            raise ValueError(
+                f"largest_scale must be at least smallest_scale = {self.smallest_scale}, "
+                f"not {self.largest_scale}"
+            )
 
 
 AnyRecipe = Recipe | DetectionRecipe | SegmentationRecipe
@@ -178,6 +213,13 @@ UNUSUAL = {
     "paper-maskrcnn-resnet101": "maskrcnn_resnet101",
     "paper-fcn-resnet101": "fcn_resnet101",
 }
+
+
+def documented(recipe: type[Optimisation]) -> dict[str, str]:
+    """What each setting is, from the docstring of a recipe."""
+    text = inspect.getdoc(recipe) or ""
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(about.replace("``", "").split()) for name, about in entries}
 
 
 def choose(preset: str | None, backbone: str | None) -> tuple[str, str]:

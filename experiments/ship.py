@@ -5,8 +5,9 @@ Example:
         --data tiny-imagenet-200 --sizes 64 96 128 --out runs/evaluated
     python -m experiments.ship runs/drtam runs/cbam --evaluated runs/evaluated --also runs/trunk
 
-Writes assets/checkpoints/NAME.safetensors and NAME.md for each training, and
-experiments/RESULTS.md. Their analysis resolution is the one of the evaluation's latency and maps.
+Writes assets/checkpoints/ATTENTION-BACKBONE.safetensors and its card for each training, in the
+place of those that had the same attention and backbone, and experiments/RESULTS.md. Their
+analysis resolution is the one of the evaluation's latency and maps.
 Trainings given with --also are reported and not shipped; NAME-seed1 is taken for the training NAME
 with another seed, and s3-n1-r32 for DRTAM with these settings, to be compared with others like it.
 What was reported before stays, the evaluations in experiments/results.json, unless it is evaluated
@@ -16,36 +17,24 @@ or trained anew.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from experiments.alike import alike
-from experiments.evaluate import ablation_table, details, how_measured, overview
+from experiments.cards import card, training
+from experiments.evaluate import details, how_measured, overview
 from experiments.evaluation import Evaluation, Report
+from experiments.whole import write_whole
+from models.build import Spec
 from models.checkpoints import describe, load_checkpoint, save_checkpoint
-from models.description import Description
 
 SEED = re.compile(r"-seed\d+$")
 SETTINGS = re.compile(r"\bs(\d+)-n(\d+)-r(\d+)$")
 ROOT = Path(__file__).parent.parent
-DATA = """Tiny-ImageNet-200 (Stanford's CS231n): 200 of ImageNet's classes, 500 training and 50
-validation photos of 64 x 64 pixels for each. Its photos are for non-commercial research and
-education, by ImageNet's terms of access; none is part of this repository. Whether weights learned
-from them carry those terms is not settled: treat them as for research and education."""
-LIMITS = """- Look at the score before the maps: a map of a wrong answer explains a wrong answer.
-  A high score does not say that the photo shows anything that it knows.
-- It learned from photos of 64 x 64 pixels. What only shows in finer detail it has never seen.
-- All accuracies are of one training with one seed. Differences between networks that are smaller
-  than the spread between seeds (in experiments/RESULTS.md, if it was measured) mean nothing.
-- It was trained to be looked at, not to be relied upon: no use in decisions about people.
-"""
-ADAPTED = """- Its temperature was fitted on every second validation photo. The calibration
-  error is of all of them; `python -m experiments.adapt` prints that of the other half.
-"""
 HEAD = """# Results
 
 Written by `python -m experiments.ship` from the results of `python -m experiments.evaluate`. Our
@@ -58,76 +47,6 @@ network was trained stands at the end of this page.
 """
 
 
-def card(name: str, about: Description, item: Evaluation, report: Report, run: Path) -> str:
-    """All that there is to know of a shipped checkpoint, as Markdown."""
-    best = item.accuracy[report.size]
-    lines = [
-        f"# {name}",
-        "",
-        f"It knows {len(about.classes)} classes and names one of them for any photo, also where "
-        f"none fits. Right for {best.top1:.1f} % of {report.photos} validation photos, among its "
-        f"first five answers for {best.top5:.1f} %, at {report.size} x {report.size} pixels.",
-        "",
-        *_resolutions(item),
-        "",
-        f"It is looked at at {report.size} pixels{_why(item)}.",
-        "",
-        "## Limits",
-        "",
-        LIMITS + (ADAPTED if _was_adapted(about) else ""),
-        "## Data",
-        "",
-        DATA,
-        "",
-        "## Training",
-        "",
-        *_training(about, run),
-    ]
-    if item.ablations:
-        lines += ["## What its parts are worth", "", *ablation_table(item, report.size), ""]
-    return "\n".join([*lines, f"Measured with `{report.command}` on {report.machine}."]) + "\n"
-
-
-def _why(item: Evaluation) -> str:
-    """Why it is looked at at the resolution of its report."""
-    if len(item.accuracy) == 1:
-        return ", the only resolution that was measured"
-    return (
-        ": of the resolutions whose top-1 is as high as the highest, within chance, the best "
-        "calibrated one, in the mean of the networks that were evaluated together"
-    )
-
-
-def _was_adapted(about: Description) -> bool:
-    """Whether ``experiments.adapt`` was the last to change the network."""
-    return (about.recipe or "").split("\n")[-1].startswith("python -m experiments.adapt")
-
-
-def _resolutions(item: Evaluation) -> Iterator[str]:
-    yield "| resolution | top-1 | top-5 | calibration error |"
-    yield "|--:|--:|--:|--:|"
-    for size, accuracy in item.accuracy.items():
-        cells = " | ".join(f"{value:.2f} %" for value in asdict(accuracy).values())
-        yield f"| {size} | {cells} |"
-
-
-def _training(about: Description, run: Path) -> Iterator[str]:
-    """The commands, the recipe's first one first, and the log of the last training, if any."""
-    for command in (about.recipe or "").splitlines():
-        yield from ("```", command, "```", "")
-    if not (run / "log.csv").exists():
-        return
-    with (run / "log.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    shown = ("epoch", "loss", "top1", "top5")
-    yield "The last training, measured as it went, at its own resolution:\n"
-    yield f"| {' | '.join(shown)} |"
-    yield "|--:" * len(shown) + "|"
-    for row in rows:
-        yield f"| {int(row['epoch'])} | {' | '.join(f'{float(row[k]):.2f}' for k in shown[1:])} |"
-    yield ""
-
-
 def ship(runs: Sequence[Path], report: Report, also: Sequence[Path], root: Path = ROOT) -> None:
     """Write the checkpoints, their cards and the results.
 
@@ -138,25 +57,36 @@ def ship(runs: Sequence[Path], report: Report, also: Sequence[Path], root: Path 
         root: of the checkout.
 
     Raises:
-        ValueError: a training was not evaluated.
+        ValueError: a training was not evaluated, or two would get the same file; then nothing has
+            changed.
     """
     found = {item.name: item for item in report.results}
+    shelf = root / "assets" / "checkpoints"
     for run in runs:
         if run.name not in found:
             raise ValueError(f"{run.name} must be evaluated, but only {', '.join(found)} were")
-        _put(run, found[run.name], report, root / "assets" / "checkpoints")
+    names = [_name(describe(run / "model.safetensors").spec) for run in runs]
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(f"one training at most can be shipped as {twice[0]}")
+    for run in runs:
+        _put(run, found[run.name], report, shelf)
     kept = root / "experiments" / "results.json"
     reports = [*_evaluated_before(kept, set(found)), report]
-    kept.write_text(json.dumps([asdict(each) for each in reports], indent=1) + "\n")
+    write_whole(kept, json.dumps([asdict(each) for each in reports], indent=1) + "\n")
     page = root / "experiments" / "RESULTS.md"
-    page.write_text("\n".join([HEAD, *_evaluations(reports), *_trainings([*runs, *also], page)]))
+    parts = [HEAD, *_evaluations(reports, shelf), *_trainings([*runs, *also], page)]
+    write_whole(page, "\n".join(parts))
+
+
+def _name(spec: Spec) -> str:
+    return f"{spec.attention or 'plain'}-{spec.backbone}"
 
 
 def _put(run: Path, item: Evaluation, report: Report, folder: Path) -> None:
     """The checkpoint of a training and its card."""
     checkpoint = load_checkpoint(run / "model.safetensors")
     about = checkpoint.description
-    name = f"{about.spec.attention or 'plain'}-{about.spec.backbone}"
+    name = _name(about.spec)
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(
         checkpoint.model,
@@ -169,17 +99,33 @@ def _put(run: Path, item: Evaluation, report: Report, folder: Path) -> None:
         recipe=about.recipe,
         half=True,
     )
-    (folder / f"{name}.md").write_text(card(name, about, item, report, run))
+    write_whole(folder / f"{name}.md", card(name, about, item, report, run))
 
 
-def _evaluations(reports: Sequence[Report]) -> Iterator[str]:
+def _evaluations(reports: Sequence[Report], folder: Path) -> Iterator[str]:
     """Networks side by side, how far settings and seeds are apart, then each report."""
     results = [item for report in reports for item in report.results]
-    yield from (*alike(reports), "## All networks\n", *overview(reports), "")
+    yield from (*shipped(folder, results), *alike(reports))
+    yield from ("## All networks\n", *overview(reports), "")
     yield from (*influence(results), *spread(results))
     for report in reports:
         yield f"## Evaluation of {', '.join(item.name for item in report.results)}\n"
         yield from (how_measured(report), *details(report), "")
+
+
+def shipped(folder: Path, results: Sequence[Evaluation]) -> Iterator[str]:
+    """The lines of a table: which evaluated network each shipped checkpoint is."""
+    rows = []
+    for file in sorted(folder.glob("*.safetensors")):
+        about = describe(file)
+        for item in results:
+            if item.recipe == about.recipe and about.input_size in item.accuracy:
+                top1 = item.accuracy[about.input_size].top1
+                rows.append(f"| {file.stem} | {item.name} | {about.input_size} | {top1:.2f} % |")
+    if rows:
+        yield "## Shipped\n"
+        yield "| checkpoint | network in the tables below | pixels | top-1 |"
+        yield from ("|---|---|--:|--:|", *rows, "")
 
 
 def influence(results: Sequence[Evaluation]) -> Iterator[str]:
@@ -225,7 +171,7 @@ def _trainings(runs: Sequence[Path], page: Path) -> Iterator[str]:
     yield "## Trainings\n"
     for run in runs:
         about = describe(run / "model.safetensors")
-        yield from (f"### {run.name}\n", *_training(about, run))
+        yield from (f"### {run.name}\n", *training(about, run))
     yield from _reported_before(page, {run.name for run in runs})
 
 
@@ -266,5 +212,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error

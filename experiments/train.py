@@ -21,16 +21,17 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from drtam.checks import check_range
 from drtam.explain.photo import IMAGENET_MEAN, IMAGENET_STD
 from experiments.classification import Classification
 from experiments.coco import open_coco
@@ -45,6 +46,7 @@ from experiments.recipe import (
     Recipe,
     SegmentationRecipe,
     choose,
+    documented,
     overridden,
 )
 from experiments.segmentation import Segmentation
@@ -104,15 +106,26 @@ def parser() -> argparse.ArgumentParser:
     photos.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
     photos.add_argument("--photo-size", type=int, help="side of the decoded photos in pixels")
     photos.add_argument("--distill-from", type=Path, help="checkpoint of a teacher")
-    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _yes_or_no}
     shared = {field.name for field in fields(Optimisation)}
     for title, recipe in SETTINGS.items():
         group = found.add_argument_group(title)
         for field in fields(recipe):
             if recipe is Optimisation or field.name not in shared:
-                kind = kinds.get(str(field.type), str)
-                group.add_argument("--" + field.name.replace("_", "-"), type=kind)
+                _add_setting(group, recipe, field.name)
     return found
+
+
+def _add_setting(group: Any, recipe: type[Optimisation], name: str) -> None:
+    """An option for a setting of a recipe, with its docstring as help."""
+    kind = get_type_hints(recipe)[name]
+    about = documented(recipe)[name].replace("%", "%%")
+    option = "--" + name.replace("_", "-")
+    if kind is bool:
+        group.add_argument(option, type=_yes_or_no, metavar="{yes,no}", help=about)
+    elif choices := get_args(kind):
+        group.add_argument(option, choices=choices, help=about)
+    else:
+        group.add_argument(option, type=kind, help=about)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -121,12 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = _device()
     options.preset, options.backbone = choose(options.preset, options.backbone)
     recipe = overridden(options.preset, vars(options))
+    check_range("accumulate", options.accumulate, 1)
     task = _task(options, recipe, device)
     model = _network(options, recipe, len(task.classes))
     identity = {
         **{k: str(v) for k, v in asdict(model.spec).items()},  # type: ignore[call-overload]
         **{k: str(v) for k, v in asdict(recipe).items()},
         "data": str(options.data),
+        "photos": len(task),
         "seed": options.seed,
         "accumulate": options.accumulate,
         "backbone_weights": options.backbone_weights,
@@ -197,8 +212,8 @@ def _device() -> torch.device:
 
 
 def _network(options: argparse.Namespace, recipe: AnyRecipe, classes: int) -> nn.Module:
-    if not 1 <= classes <= MAX_CLASSES:
-        raise SystemExit(f"{options.data} has {classes} classes")
+    if not 2 <= classes <= MAX_CLASSES:
+        raise ValueError(f"{options.data} must have 2 to {MAX_CLASSES} classes, not {classes}")
     model = build_model(
         options.backbone,
         None if options.attention == "none" else options.attention,
@@ -255,7 +270,7 @@ def _yes_or_no(text: str) -> bool:
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
     finally:
         if dist.is_initialized():

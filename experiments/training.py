@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Generic
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
@@ -25,6 +25,7 @@ from experiments.recipe import Optimisation
 from experiments.schedule import rate_at
 from experiments.task import Batch, Part, Task, seed_of
 
+Weights = tuple[Tensor, ...] | list[Tensor]
 BOOKKEEPING = ("epoch", "loss", "rate", "photos_per_second")  # in a row of the log
 
 
@@ -47,6 +48,21 @@ class Job:
     identity: dict[str, Any]
     accumulate: int = 1
     save_seconds: float = 300
+
+
+def rising_average(decay: float) -> Callable[[Weights, Weights, Tensor | int], None]:
+    """An exponential average for ``AveragedModel`` whose decay rises to ``decay``.
+
+    After n steps it is at most (1 + n) / (10 + n): the average of a short training would
+    otherwise be mostly the weights of its first step.
+    """
+
+    def average(averaged: Weights, now: Weights, steps: Tensor | int) -> None:
+        risen = (1 + int(steps)) / (10 + int(steps))
+        update = get_ema_multi_avg_fn(min(decay, risen))  # type: ignore[no-untyped-call]
+        update(averaged, now, steps)
+
+    return average
 
 
 class Training(Generic[Batch]):
@@ -85,7 +101,7 @@ class Training(Generic[Batch]):
         self.averaged = (
             AveragedModel(
                 self.model,
-                multi_avg_fn=get_ema_multi_avg_fn(recipe.ema),  # type: ignore[no-untyped-call]
+                multi_avg_fn=rising_average(recipe.ema),
                 use_buffers=True,
             )
             if recipe.ema

@@ -62,7 +62,7 @@ def open_voc(source: str, split: Literal["train", "val"]) -> Voc:
             file ``classes.txt``, one name a line in the order of the pixel values, replaces
             VOC's names.
         split: which part; ``train`` is ``trainaug.txt`` where there is one, with labels of
-            SegmentationClassAug for the photos that have them there.
+            SegmentationClassAug for the photos that have none in SegmentationClass.
 
     Raises:
         ValueError: the folder is laid out differently, or a list is empty.
@@ -96,8 +96,9 @@ def _photo(stem: Path) -> Path:
 
 
 def _labels(root: Path, name: str) -> Path:
+    own = root / "SegmentationClass" / f"{name}.png"
     augmented = root / "SegmentationClassAug" / f"{name}.png"
-    return augmented if augmented.is_file() else root / "SegmentationClass" / f"{name}.png"
+    return augmented if augmented.is_file() and not own.is_file() else own
 
 
 def _classes(path: Path) -> tuple[str, ...]:

@@ -49,7 +49,10 @@ def start_from(model: nn.Module, source: str, fresh_attention: bool = False) -> 
     wrong = [
         name
         for name in fresh
-        if name.startswith(prefix) and ATTENTION not in name and not name.startswith(HEADS)
+        if name.startswith(prefix)
+        and ATTENTION not in name
+        and not name.startswith(HEADS)
+        and not name.endswith("num_batches_tracked")  # which torch before 0.4.1 did not save
     ]
     if wrong:
         raise ValueError(

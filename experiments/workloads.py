@@ -47,7 +47,7 @@ def inference(model: nn.Module, x: Tensor) -> Callable[[], None]:
     @torch.inference_mode()
     def forward() -> None:
         model(x)
-        _wait(x)
+        wait(x)
 
     return forward
 
@@ -58,7 +58,7 @@ def step(model: nn.Module, x: Tensor) -> Callable[[], None]:
     def train() -> None:
         loss(model, x).backward()  # type: ignore[no-untyped-call]
         model.zero_grad()
-        _wait(x)
+        wait(x)
 
     return train
 
@@ -70,6 +70,7 @@ def loss(model: nn.Module, x: Tensor) -> Tensor:
     return logits.float().square().sum()
 
 
-def _wait(x: Tensor) -> None:
+def wait(x: Tensor) -> None:
+    """Until the GPU, if x is there, has done what it was asked for."""
     if x.is_cuda:
         torch.cuda.synchronize()

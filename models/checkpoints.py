@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from models.build import Spec, build_model
 from models.description import Description
-from models.files import HeaderError, check_header, listed, not_finite
+from models.files import MAX_TENSORS, HeaderError, check_header, listed, not_finite
 
 KEY = "drtam_lens"  # of the description among the header's metadata
-MAX_TENSORS = 10_000  # a Mask R-CNN of ResNet-101 has 2,000
 FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.pickles import PickleError, check_pickle
 
 NAMED = 8  # tensors that a message lists before it counts
+MAX_TENSORS = 10_000  # a Mask R-CNN of ResNet-101 has 2,000
 MAX_HEADER = 10_000_000  # bytes of JSON; a description with 100,000 class names takes 3,000,000
 
 
@@ -73,6 +74,8 @@ def plain_names(content: Any, name: str) -> dict[str, Tensor]:
     found = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(found, dict) or not found:
         raise ValueError(f"{name} holds no state dict: save model.state_dict().")
+    if len(found) > MAX_TENSORS:
+        raise ValueError(f"{name} holds {len(found)} tensors, more than {MAX_TENSORS}.")
     if not all(isinstance(k, str) and _is_plain(v) for k, v in found.items()):
         raise ValueError(f"{name} holds more than tensors by name: save model.state_dict().")
     if any(v.untyped_storage().nbytes() < v.numel() * v.element_size() for v in found.values()):

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # the first that a repository has is taken
 MAX_BYTES = 400_000_000
@@ -35,7 +35,7 @@ def download(repository: str, folder: Path | None = None) -> Path:
                 if file.rfilename.endswith(suffix):
                     name = file.rfilename
                     return Path(hf_hub_download(repository, name, cache_dir=folder, token=False))
-    except HfHubHTTPError as error:
+    except (RepositoryNotFoundError, GatedRepoError) as error:
         raise ValueError(f"The hub has no public model {repository}.") from error
     except Exception as error:  # each release of huggingface_hub raises others without a network
         raise ValueError(

@@ -108,11 +108,13 @@ def _attention(found: dict[str, Tensor], name: str) -> str:
 def _rename(found: dict[str, Tensor], attention: str, name: str) -> dict[str, Tensor]:
     """Our names; of the two copies in MobileNetV2 one."""
     mark, patterns = MARKS[attention]
-    places = [match[1] for key in found if (match := re.fullmatch(mark, key))]
+    places = {match[1] for key in found if (match := re.fullmatch(mark, key))}
+    ahead = {match[1] for place in places if (match := re.match(r"features\.(\d+)\.drtam", place))}
     renamed: dict[str, Tensor] = {}
     for key, value in found.items():
-        place = next((place for place in places if key.startswith(place)), None)
-        ours = _backbone_name(key, places)
+        starts = (key[: dot.end()] for dot in re.finditer(r"\.", key))
+        place = next((start for start in starts if start in places), None)
+        ours = _backbone_name(key, ahead)
         if place is not None:
             rest = key.removeprefix(place)
             for pattern, replacement in patterns:
@@ -133,16 +135,21 @@ def _place(theirs: str) -> str:
     return re.sub(r"\.\w+\.$", ".attention.", theirs)
 
 
-def _backbone_name(key: str, places: list[str]) -> str:
-    """torchvision's name for a tensor of the backbone."""
+def _backbone_name(key: str, ahead: set[str]) -> str:
+    """torchvision's name for a tensor of the backbone.
+
+    Args:
+        key: theirs.
+        ahead: blocks of MobileNetV2 in which DRTAM stands before their last convolution.
+    """
     if head := re.match(r"conv\.(\d\..*)", key):  # CA's last convolution of MobileNetV2
         return f"features.18.{head[1]}"
     flat = re.fullmatch(r"features\.(\d+)\.conv\.(\d+)\.(\D.*)", key)
     if flat is None:
         return key
     block, index, rest = flat[1], int(flat[2]), flat[3]
-    if any(place.startswith(f"features.{block}.drtam") for place in places):
-        return f"features.{block}.conv.{index - 1}.{rest}"  # attention stands before it
+    if block in ahead:
+        return f"features.{block}.conv.{index - 1}.{rest}"
     members = CA_FIRST if block == "1" else CA_BLOCK
     return f"features.{block}.conv.{members[index]}.{rest}"
 

@@ -159,6 +159,11 @@ def archives() -> Iterator[Case]:
     yield Case("an archive that promises 2 GB", ".pth", lie, "promises more|damaged")
     many = archive({f"x/data/{i}": b"" for i in range(60_000)})
     yield Case("an archive of 60,000 files", ".pth", many, "absurdly many parts")
+    empty = torch.zeros(0)
+    for count, says in ((9_000, "holds none of"), (30_000, "holds 30000 tensors, more")):
+        modules = range(count)
+        names = {f"layer{i}.drtam.ipa_channel_encoder.c_conv1d.weight": empty for i in modules}
+        yield Case(f"{count} attention modules", ".pth", saved(names), says)
     huge = saved({"a": torch.zeros(1).expand(10**9)})
     yield Case("a tensor of 4 GB by one number", ".pth", huge, "promises more numbers")
 

@@ -229,7 +229,9 @@ def test_average_precision_is_that_of_its_definition(tmp_path, kind):
     assert f"{kind}_APL" not in measured  # no object is large
 
 
-def test_the_truth_itself_has_a_precision_of_100_and_nothing_has_0(data):
+@pytest.mark.parametrize("ids", [lambda k: k, lambda _: 7])
+def test_the_truth_itself_has_a_precision_of_100_and_nothing_has_0(data, ids):
+    change(data, lambda c: [a.update(id=ids(k)) for k, a in enumerate(c["annotations"])])
     truth = open_coco(str(data), "train").truth
     perfect = [a | {"score": 1.0} for a in truth.anns.values()]
     assert set(average_precision(truth, perfect).values()) == {100.0}

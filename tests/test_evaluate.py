@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,12 @@ from drtam.explain import analyze
 from experiments import evaluation
 from experiments.ablations import CHANGES, ablations
 from experiments.accuracy import Accuracy, measure
+from experiments.cards import card
 from experiments.evaluate import main
 from experiments.evaluation import Evaluation, Report, best_size
 from experiments.localisation import CENTRE, box_masks, localise, score, spatial_maps
 from experiments.photos import Photos
-from experiments.ship import card, influence, ship
+from experiments.ship import influence, ship, spread
 from models import build_model
 from models.checkpoints import load_checkpoint, save_checkpoint
 from models.description import Description
@@ -187,6 +190,14 @@ def test_attention_that_is_off_leaves_the_accuracy_of_the_plain_backbone():
     assert ablations(plain, about, photos, 32, torch.device("cpu")) == {}
 
 
+def run_example(card: str, photo: Path) -> dict[str, Any]:
+    """What the card's code defines."""
+    (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example.replace("photo.jpg", str(photo)), names)
+    return names
+
+
 def test_shipped_networks_come_with_their_card_and_their_best_resolution(
     tiny, tmp_path, monkeypatch
 ):
@@ -222,7 +233,12 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(
     assert f"looked at at {best} pixels: of the resolutions whose top-1" in card
     for text in (f"first {runs[0]}", "second", "| 1 | 5.25 | 1.50 | 6.25 |", *CHANGES):
         assert text in card
+    assert "torchvision's resnet18 with DRTAM (S=3, N=1, r=32) in every block;\n" in card
+    monkeypatch.chdir(tmp_path)
+    names = run_example(card, tiny / "train" / "n1" / "images" / "n1_0.JPEG")
+    assert list(names["analysis"].layers) == list(attention_layers(shipped.model))
     results = (tmp_path / "experiments" / "RESULTS.md").read_text()
+    assert f"| drtam-resnet18 | ours | {best} | " in results
     assert "### theirs" in results
     assert f"first {runs[1]}" in results
     ship(runs[:1], report, [], tmp_path)  # the other's folder may be gone
@@ -235,20 +251,31 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(
         assert f"## Evaluation of {name}\n" in results
     assert results.count("`later`") == 1
     assert "between seeds\n" not in results
-    first, other = (
-        {size: Accuracy(top1, top1 + 20, 5) for size, top1 in tops.items()}
-        for tops in ({64: 40.5, 96: 45}, {64: 41.25, 96: 44})
-    )
-    ours = report.results[0]
-    twice = [replace(ours, accuracy=first), replace(ours, name="ours-seed1", accuracy=other)]
-    ship([], replace(report, results=twice), [], tmp_path)
-    results = (tmp_path / "experiments" / "RESULTS.md").read_text()
-    assert "## Spread between seeds\n" in results
-    assert "| ours | 2 | 64 | 40.50 %, 41.25 % | 0.75 points |" in results
-    assert "| ours | 2 | 96 | 45.00 %, 44.00 % | 1.00 points |" in results
-    assert "| theirs | 2" not in results
+    before = {path: path.stat().st_mtime_ns for path in shelf.iterdir()}
     with pytest.raises(ValueError, match="nowhere must be evaluated, but only ours, theirs were"):
-        ship([tmp_path / "nowhere"], report, [], tmp_path)
+        ship([runs[0], tmp_path / "nowhere"], report, [], tmp_path)
+    with pytest.raises(ValueError, match="one training at most can be shipped as drtam-resnet18"):
+        ship([runs[0], runs[0]], report, [], tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in shelf.iterdir()} == before
+
+
+def test_networks_with_two_seeds_say_how_far_these_are_apart():
+    tops = {
+        "ours": {64: 40.5, 96: 45.0},
+        "theirs": {64: 1.0, 96: 2.0},
+        "ours-seed1": {64: 41.25, 96: 44.0},
+    }
+    found = [
+        Evaluation(
+            name, 1, 1.0, 1.0, {s: Accuracy(top1, 65, 5) for s, top1 in by_size.items()}, {}, {}
+        )
+        for name, by_size in tops.items()
+    ]
+    assert list(spread(found))[3:-1] == [
+        "| ours | 2 | 64 | 40.50 %, 41.25 % | 0.75 points |",
+        "| ours | 2 | 96 | 45.00 %, 44.00 % | 1.00 points |",
+    ]
+    assert list(spread(found[:2])) == []
 
 
 def test_a_card_says_on_which_photos_a_temperature_was_fitted(tmp_path):

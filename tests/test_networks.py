@@ -9,8 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
+import httpx
 import pytest
 import torch
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_published import checkpoint, plain
@@ -206,6 +208,23 @@ def test_the_hubs_best_file_is_taken(monkeypatch, tmp_path):
     assert tokens == [False, False]  # whoever asks is not whose token lies on the machine
     monkeypatch.setattr(hub, "HfApi", lambda **_: Hub(files[1]))
     with pytest.raises(ValueError, match="user/name holds no file with weights"):
+        hub.download("user/name")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RepositoryNotFoundError, "has no public model user/name"),
+        (GatedRepoError, "has no public model user/name"),
+        (HfHubHTTPError, "hub cannot be reached: download the file and upload it here"),
+    ],
+)
+def test_what_the_hub_refuses_is_told_from_a_hub_that_is_down(error, says, monkeypatch):
+    def refuse(**_: object) -> None:
+        raise error("no", response=httpx.Response(503, request=httpx.Request("GET", "http://hub")))
+
+    monkeypatch.setattr(hub, "HfApi", refuse)
+    with pytest.raises(ValueError, match=says):
         hub.download("user/name")
 
 

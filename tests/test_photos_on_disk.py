@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import sys
 import types
 from typing import Any
@@ -55,9 +56,33 @@ def test_photos_are_decoded_once(tmp_path):
 def test_a_photo_that_cannot_be_read_leaves_no_half_cache(tmp_path):
     source = write_folder(tmp_path / "shapes", train=2, val=1)
     (source / "train" / "bars" / "0.png").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"photo 0 cannot be read: .*0.png|photo 0 cannot be"):
+    with pytest.raises(ValueError, match=r"^\S*train/bars/0.png: .* could not be read as a photo"):
         open_photos(str(source), "train", 16, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_photos_that_have_no_room_are_refused_before_one_is_decoded(tmp_path, monkeypatch):
+    source = write_folder(tmp_path / "shapes", train=2, val=1)
+    usage = types.SimpleNamespace(free=6 * 16 * 16 * 3 - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(ValueError, match=r"room for 0\.0 GB, but the decoded photos take 0\.0 GB"):
+        open_photos(str(source), "train", 16, tmp_path / "cache")
+    usage.free += 1
+    assert len(open_photos(str(source), "train", 16, tmp_path / "cache").labels) == 6
+
+
+def test_other_labels_or_boxes_are_read_anew(tiny, tmp_path):
+    assert open_photos(str(tiny), "val", 16, tmp_path).labels.tolist() == [1, 0]
+    file = tiny / "val" / "val_annotations.txt"
+    file.write_text(file.read_text().replace("val_0.JPEG\tn2\t0", "val_0.JPEG\tn1\t4"))
+    val = open_photos(str(tiny), "val", 16, tmp_path)
+    assert (val.labels.tolist(), val.boxes[0, 0]) == ([0, 0], 1)
+
+
+def test_tiny_imagenet_with_a_class_left_out_is_refused(tiny, tmp_path):
+    shutil.rmtree(tiny / "train" / "n1")
+    with pytest.raises(ValueError, match=r"in train the folders that wnids\.txt names: see n1"):
+        open_photos(str(tiny), "train", 16, tmp_path)
 
 
 def test_a_folder_of_another_layout_is_explained(tmp_path):

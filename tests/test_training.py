@@ -16,12 +16,14 @@ import torch
 import torchvision
 from safetensors.torch import load_file
 from shapes import CLASSES, write_folder
+from torch.optim.swa_utils import AveragedModel
 from trainings import kill_after
 
 from experiments.recipe import PRESETS, Recipe
 from experiments.schedule import rate_at
 from experiments.server import ROOT
 from experiments.train import main
+from experiments.training import rising_average
 from experiments.weights import start_from
 from models import build_model
 from models.checkpoints import load_checkpoint
@@ -121,15 +123,18 @@ def test_the_authors_implementation_is_trained_where_asked_for(data, tmp_path):
 
 def test_a_teacher_and_weights_to_start_from(data, whole, tmp_path):
     model = str(whole / "model.safetensors")
-    main(options(data, tmp_path, "--distill-from", model, "--backbone-weights", model, epochs=1))
+    more = ["--backbone-weights", model, "--rate", "1e-12"]
+    main(options(data, tmp_path, "--distill-from", model, *more, epochs=1))
     plain = tmp_path / "undistilled"
-    main(options(data, plain, "--backbone-weights", model, epochs=1))
+    main(options(data, plain, *more, epochs=1))
     assert float(epochs(tmp_path)[0]["loss"]) != float(epochs(plain)[0]["loss"])
     first, then = load_checkpoint(plain / "model.safetensors").description.recipe.split("\n")
     assert first == load_checkpoint(whole / "model.safetensors").description.recipe
     assert f"--backbone-weights {model}" in then
-    # Three epochs' weights are a better start than random ones.
-    assert float(epochs(plain)[0]["loss"]) < float(epochs(whole)[0]["loss"])
+    after = state(plain)
+    for name, start in load_file(model).items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(after[f"model.{name}"], start.float(), rtol=0, atol=1e-9)
 
 
 def test_a_training_goes_on_with_its_own_settings_only(data, whole):
@@ -152,6 +157,13 @@ def test_validation_photos_of_other_classes_are_refused(data, tmp_path):
     [
         (["--batch", "25", "--accumulate", "2"], "batch must be a multiple .* = 2, not 25"),
         (["--batch", "121"], "batch must be at most the 120 photos, not 121"),
+        (["--batch", "0"], "batch must be at least 1, not 0"),
+        (["--epochs", "0"], "epochs must be at least 1, not 0"),
+        (["--accumulate", "0"], "accumulate must be a whole number of at least 1, not 0"),
+        (["--rate", "nan"], "rate must be above 0, not nan"),
+        (["--momentum", "1"], "momentum must be from 0 to below 1, not 1.0"),
+        (["--size", "-5"], "size must be from 1 to 4096, not -5"),
+        (["--photo-size", "-3"], "size must be a whole number from 1 to 4096, not -3"),
         (["--s", "17"], "s must be a whole number from 1 to 16, not 17"),
         (["--backbone-weights", "nowhere"], "'nowhere' is neither a file nor one of IMAGENET1K"),
     ],
@@ -159,6 +171,37 @@ def test_validation_photos_of_other_classes_are_refused(data, tmp_path):
 def test_nonsense_is_refused_in_a_sentence(data, tmp_path, more, says):
     with pytest.raises(ValueError, match=says):
         main(options(data, tmp_path, *more))
+
+
+def test_a_schedule_that_is_none_is_no_option(data, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(options(data, tmp_path, "--schedule", "consine"))
+    assert re.search(r"invalid choice: '?consine", capsys.readouterr().err)
+    with pytest.raises(ValueError, match=r"schedule must be one of step, 1x, .* not consine"):
+        Recipe(1, 1, 1, 0, schedule="consine")
+
+
+def test_one_class_is_refused(tmp_path):
+    data = write_folder(tmp_path / "data", train=2, val=1)
+    for kind in CLASSES[1:]:
+        for split in ("train", "val"):
+            shutil.rmtree(data / split / kind)
+    with pytest.raises(ValueError, match="must have 2 to 100000 classes, not 1"):
+        main(options(data, tmp_path, "--batch", "2"))
+
+
+def test_the_average_of_a_short_training_is_no_average_of_its_first_steps():
+    model = torch.nn.Linear(1, 1)
+    averaged = AveragedModel(model, multi_avg_fn=rising_average(0.9))
+    expected = None
+    for step in range(200):
+        torch.nn.init.constant_(model.weight, step)
+        averaged.update_parameters(model)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = step if expected is None else decay * expected + (1 - decay) * step
+        assert averaged.module.weight.item() == pytest.approx(expected, rel=1e-4)
+        if step == 9:
+            assert expected > 5.5  # 2.8 without the rise
 
 
 def test_the_presets_are_section_4_1():
@@ -214,6 +257,15 @@ def test_a_backbone_with_another_head_is_a_start(tmp_path, wrap):
     assert all(".attention." in name for name in fresh if not name.startswith("fc."))
     own = network.state_dict()
     assert all(torch.equal(own[k], v) for k, v in reference.items() if not k.startswith("fc."))
+
+
+def test_files_without_counts_of_batches_are_a_start_too(tmp_path):
+    state = torchvision.models.resnet18().state_dict()
+    old = {name: value for name, value in state.items() if "num_batches" not in name}
+    torch.save(old, tmp_path / "weights.pth")
+    network = build_model("resnet18", num_classes=7)
+    start_from(network, str(tmp_path / "weights.pth"))
+    assert torch.equal(network.state_dict()["layer4.1.bn2.bias"], old["layer4.1.bn2.bias"])
 
 
 def test_attention_goes_on_from_its_weights_or_starts_fresh(tmp_path):

@@ -35,16 +35,18 @@ def test_labels_are_the_indices_of_the_palette(data):
     assert [p.stem for p in open_voc(str(data), "val").photos] == ["val0", "val1"]
 
 
-def test_the_augmented_part_replaces_the_list_and_the_labels_it_has(data):
+def test_the_augmented_part_replaces_the_list_and_adds_the_labels_that_are_missing(data):
     lists = data / "ImageSets" / "Segmentation"
-    (lists / "trainaug.txt").write_text("train2\nval0\n")
+    (lists / "trainaug.txt").write_text("train2\nmore\n")
     (data / "SegmentationClassAug").mkdir()
-    Image.new("L", (96, 96), 2).save(data / "SegmentationClassAug" / "val0.png")
-    train = open_voc(str(data), "train")
-    assert [p.stem for p in train.photos] == ["train2", "val0"]
+    Image.new("RGB", (96, 96)).save(data / "JPEGImages" / "more.jpg")
+    for name in ("train2", "more", "val0"):
+        Image.new("L", (96, 96), 2).save(data / "SegmentationClassAug" / f"{name}.png")
+    train, val = (open_voc(str(data), split) for split in ("train", "val"))
+    assert [p.stem for p in train.photos] == ["train2", "more"]
     assert [p.parent.name for p in train.labels] == ["SegmentationClass", "SegmentationClassAug"]
     assert (train.read(1)[1] == 2).all()
-    assert len(open_voc(str(data), "val").photos) == 2
+    assert {p.parent.name for p in val.labels} == {"SegmentationClass"}  # VOC's own, never SBD's
 
 
 def test_voc2012_is_found_in_its_devkit_with_21_classes(data, tmp_path):
