@@ -15,7 +15,8 @@ HEAD = """# Benchmarks
 Written by `python -m experiments.bench ... --record`. Each number is a ratio to something run in
 the same process, in turn with it: the median over the rounds, and the quartiles; memory is
 measured once. "As usually written" is a straightforward transcription of the paper's equations,
-`transcriptions.py`.
+`transcriptions.py`. DRTAM has S=3, N=1 and r=32, as its paper takes for ResNet-50; CBAM has
+r=16 and CA r=32, as theirs do.
 """
 
 

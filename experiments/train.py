@@ -6,7 +6,7 @@ Examples:
     torchrun --nproc-per-node 8 -m experiments.train imagenet --out runs/r101 \\
         --backbone resnet101 --preset paper-resnet101
     torchrun --nproc-per-node 8 -m experiments.train coco --out runs/detector \\
-        --preset paper-maskrcnn-resnet50 --backbone-weights IMAGENET1K_V1
+        --preset paper-maskrcnn-resnet50 --backbone-weights IMAGENET1K_V1 --r 16
     python -m experiments.train VOCdevkit --out runs/segmenter \\
         --preset paper-fcn-resnet50 --backbone-weights IMAGENET1K_V1
 
@@ -84,9 +84,14 @@ def parser() -> argparse.ArgumentParser:
     network = found.add_argument_group("network")
     network.add_argument("--backbone", choices=BACKBONES, help="if none, the preset's")
     network.add_argument("--attention", choices=[*ATTENTIONS, "none"], default="drtam")
-    network.add_argument("--s", type=int, default=3)
-    network.add_argument("--n", type=int, default=1)
-    network.add_argument("--r", type=int, default=32)
+    network.add_argument("--s", type=int, default=3, help="S of DRTAM (default 3)")
+    network.add_argument("--n", type=int, default=1, help="N of DRTAM (default 1; MobileNetV2 4)")
+    network.add_argument(
+        "--r",
+        type=int,
+        default=32,
+        help="reduction ratio (default 32; the paper has 16 for ResNet-101 and Mask R-CNN)",
+    )
     network.add_argument("--placement", choices=["block", "stage"], default="block")
     network.add_argument("--implementation", choices=IMPLEMENTATIONS, default="paper")
     network.add_argument("--backbone-weights", help="file, or a name such as IMAGENET1K_V2")

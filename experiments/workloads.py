@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from experiments.transcriptions import transcribe
 from models import ATTENTIONS, build_model
 
-PAPER_R = {"drtam": 32, "cbam": 16, "ca": 32}  # what Table 4 found best for ResNet-50
+PAPER_R = {"drtam": 32, "cbam": 16, "ca": 32}  # of each one's own paper, for ResNet-50
 USUAL = ", as usually written"  # see ``transcriptions``
 NAMES = ("none", *ATTENTIONS, *(f"{kind}{USUAL}" for kind in ATTENTIONS))
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -154,7 +154,7 @@ def test_a_batch_gives_what_single_photos_give(work):
     [
         ("missing", (), "there is no"),
         ("F.safetensors/..", ("--size", "95"), "must be from 96 to 448, not 95"),
-        ("photos", ("--target", "3"), "--target must be from 0 to 2"),
+        ("photos", ("--target", "3"), "--target must be from 0 to 2 or the name of a class"),
         ("photos", ("--checkpoint", "missing.pth"), "There is no file"),
     ],
 )
@@ -167,6 +167,14 @@ def test_what_cannot_start_says_why_and_ends_with_2(work, capsys, photos, option
     assert code == 2
     assert says in capsys.readouterr().err
     assert not (work / "none").exists()
+
+
+def test_a_class_is_named_or_numbered():
+    classes = ("tower", "7", "lion")
+    assert [cli._class(asked, classes) for asked in ("lion", "2", "7", "0")] == [2, 2, 1, 0]
+    for asked, says in (("lyon", "such as lion, not lyon"), ("-1", "not -1"), ("3", "not 3")):
+        with pytest.raises(cli.FolderError, match=says):
+            cli._class(asked, classes)
 
 
 def test_photos_of_one_name_are_not_overwritten(work, capsys):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from experiments.server import ROOT
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -27,7 +29,15 @@ def test_a_network_of_ones_own_is_explained():
 
 def test_a_network_of_torchvisions_takes_the_modules():
     names = run("torchvision.models")
-    assert list(names["analysis"].layers) == [f"layer4.{k}.bn3" for k in range(3)]
+    layers = names["analysis"].layers
+    assert list(layers) == [f"layer4.{k}.bn3" for k in range(3)]
+    assert layers["layer4.0.bn3"].trace.attention().mean().item() == pytest.approx(0.98)
+
+
+def test_the_shipped_network_names_the_espresso(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names = run("load_checkpoint(", "analyze(")
+    assert names["about"].classes[int(names["analysis"].target[0])] == "espresso"
 
 
 def test_parts_of_it_are_switched_off():

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -54,9 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _processes() as share:
             jobs = folder.jobs(given.photos, given.out)
             given.size = given.size or own_size(source)
-            classes = len(load(source).classes)
-            if given.target is not None and not 0 <= given.target < classes:
-                raise FolderError(f"--target must be from 0 to {classes - 1}")
+            if given.target is not None:
+                given.target = _class(given.target, load(source).classes)
             settings = {
                 "network": network_record(source),
                 "asked": {"size": given.size, "target": given.target},
@@ -85,7 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, metavar="DIR", help="where the results go")
     sizes = f"{SIZES[0]} to {SIZES[1]}"
     add("--size", type=_size, help=f"analysis resolution, {sizes} (default: the network's own)")
-    add("--target", type=int, help="class that Grad-CAM explains (default: each photo's best)")
+    add(
+        "--target",
+        metavar="CLASS",
+        help="that Grad-CAM explains, its name or number (default: each photo's best)",
+    )
     add("--batch", type=int, default=8, choices=range(1, 257), metavar="N", help="(default 8)")
     add(
         "--charts-as-pictures",
@@ -100,6 +104,20 @@ def _size(text: str) -> int:
     if not SIZES[0] <= size <= SIZES[1]:
         raise argparse.ArgumentTypeError(f"must be from {SIZES[0]} to {SIZES[1]}, not {size}")
     return size
+
+
+def _class(asked: str, classes: Sequence[str]) -> int:
+    """The number of a class that is given by its name or its number."""
+    if asked in classes:
+        return classes.index(asked)
+    if asked.isdecimal() and int(asked) < len(classes):
+        return int(asked)
+    near = get_close_matches(asked, classes, n=5, cutoff=0.4)
+    raise FolderError(
+        f"--target must be from 0 to {len(classes) - 1} or the name of a class"
+        + (f", such as {', '.join(near)}" if near else "")
+        + f", not {asked}"
+    )
 
 
 @contextmanager

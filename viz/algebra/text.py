@@ -132,6 +132,7 @@ CHANNEL = (
         r"\mathcal{F}_1(\text{ReLU}(\mathcal{F}_0(\mathcal{S}_c))) \qquad \text{(inside Eqn 6)}",
         "So far every channel was on its own. F0 squeezes all C numbers into a few hidden ones, "
         "F1 expands them to C again, so the weight of a channel can depend on all the others. "
+        "The paper names no activation between them; ReLU is its authors' code's. "
         "The hidden width is C / r, and at least 8 as this project reads the paper, 1 in its "
         "authors' code. **Both passes use the same F0 and F1.**",
     ),
