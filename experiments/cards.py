@@ -23,7 +23,7 @@ LIMITS = """- Look at the score before the maps: a map of a wrong answer explain
 - It was trained to be looked at, not to be relied upon: no use in decisions about people.
 """
 EXAMPLE = """
-```python
+```
 from drtam.explain import {analyze}load_photo, prepare
 from models.checkpoints import load_checkpoint
 

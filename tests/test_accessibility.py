@@ -127,7 +127,7 @@ def test_the_keyboard_alone_uses_the_page_and_is_always_seen(page):
     draws_anew(page, "Enter")
     walk_to(page, "#size input[type=range]")
     draws_anew(page, "ArrowLeft")
-    expect(page.locator("#status")).to_contain_text("192×192 pixels")
+    expect(page.locator("#status")).to_contain_text("96×96 pixels")
     walk_to(page, ".opacity input")
     press("ArrowLeft")
     expect(page.locator("#filmstrip .tile img").first).to_have_css("opacity", "0.55")

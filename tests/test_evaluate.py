@@ -192,7 +192,7 @@ def test_attention_that_is_off_leaves_the_accuracy_of_the_plain_backbone():
 
 def run_example(card: str, photo: Path) -> dict[str, Any]:
     """What the card's code defines."""
-    (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    (example,) = re.findall(r"```\n(from .*?)```", card, re.DOTALL)
     names: dict[str, Any] = {}
     exec(example.replace("photo.jpg", str(photo)), names)
     return names

@@ -133,7 +133,7 @@ def test_photo_and_checkpoint_of_a_visitor_stay_out_of_the_link(page, tmp_path):
     import torch
 
     page.locator("#photo input[type=file]").set_input_files(striped_photo(tmp_path / "mine.png"))
-    expect(page.locator("#status")).to_contain_text("192×256 pixels")
+    expect(page.locator("#status")).to_contain_text("128×160 pixels")
     torch.save(checkpoint("drtam_resnet18_block"), tmp_path / "theirs.pth")
     upload_checkpoint(page, tmp_path / "theirs.pth")
     expect(page.locator("#status")).to_contain_text("from theirs.pth")

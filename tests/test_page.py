@@ -85,7 +85,7 @@ def test_a_new_photo_changes_predictions_and_maps(page, tmp_path):
     after = film(page)
     assert len(after) == 16
     assert not set(before) & set(after)
-    expect(page.locator("#status")).to_contain_text("192×256 pixels")
+    expect(page.locator("#status")).to_contain_text("128×160 pixels")
     page.wait_for_function(
         "old => [...document.querySelectorAll('#scores .ytick')].map(t => t.textContent).join()"
         " !== old",
@@ -109,7 +109,7 @@ def test_a_click_on_a_layer_is_followed_by_every_tab(page):
     expect(page.locator('[data-layer="layer2.1"]')).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#layer input")).to_have_value("layer2.1")
     open_tab(page, "Layer")
-    expect(page.locator("#layer-tiles .caption").first).to_contain_text("28×28")
+    expect(page.locator("#layer-tiles .caption").first).to_contain_text("16×16")
     expect(page.locator("#layer-maps")).to_contain_text("layer2.1")
     expect(page.locator("#layer-factors")).to_contain_text("layer2.1")
     open_tab(page, "Descriptors")
@@ -122,7 +122,7 @@ def test_the_open_tab_follows_the_layer_chosen_beside_it(page):
     page.locator("#layer input").click()
     page.get_by_role("option", name="layer1.1").click()
     expect(page.locator("#layer-maps")).to_contain_text("layer1.1")
-    expect(page.locator("#layer-tiles .caption").first).to_contain_text("56×56")
+    expect(page.locator("#layer-tiles .caption").first).to_contain_text("32×32")
 
 
 def test_the_layer_tab_shows_single_channels(page):

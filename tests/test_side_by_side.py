@@ -41,7 +41,7 @@ def test_two_photos_of_one_network_stand_side_by_side(page):
     ratios = "all => all.map(tile => tile.style.getPropertyValue('--ratio'))"
     expect(page.locator("#sides-about")).not_to_contain_text("1.000")
     shown = page.locator("#sides-maps .tile").evaluate_all(ratios)
-    assert shown[0] != shown[1] == "224/224"
+    assert shown[0] != shown[1] == "128/128"
     scales = page.locator("#sides-maps .range").all_inner_texts()
     assert scales[0] == scales[1] != scales[2]
     assert violations(page) == []
