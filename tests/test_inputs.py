@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from test_networks import shelf  # noqa: F401 - a fixture
+from test_networks import filled, shelf  # noqa: F401 - fixtures
 
 from ui import checkpoints, faithfulness, inputs, side_by_side
 from ui.compute import HOUR, Photo
