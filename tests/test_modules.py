@@ -208,23 +208,6 @@ def test_gradients_by_the_weights_alone_agree_with_autograd(kind):
 
 
 @every_kind
-@pytest.mark.parametrize("level", [0.3, 0.98])
-def test_attention_starts_at_any_level_and_learns_from_there(kind, level):
-    module, x = made(kind), torch.randn(2, 24, 9, 7)
-    module.start_at(level)
-    for mode in (True, False):
-        found = module.train(mode).trace(x).attention()
-        torch.testing.assert_close(found, torch.full_like(found, level))
-    optimizer = torch.optim.SGD(module.parameters(), lr=1)
-    module(x)[:, :5, :4].sum().backward()
-    optimizer.step()
-    assert module.trace(x).spatial().flatten(1).std(1).min() > 1e-4
-    for nonsense in (0, 1, 1.5, float("nan")):
-        with pytest.raises(ValueError, match="level must be above 0 and below 1"):
-            module.start_at(nonsense)
-
-
-@every_kind
 def test_training_updates_every_parameter(kind):
     module = made(kind).train()
     module(torch.randn(4, 24, 7, 6)).square().sum().backward()
