@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from models.segmentation import SEGMENTERS
 
 Placement = Literal["block", "stage"]
 Implementation = Literal["paper", "authors", "released"]
+_seeding = threading.Lock()  # torch's default generator is one for all threads
 
 IMPLEMENTATIONS: dict[str, Options] = {
     "paper": {},
@@ -117,8 +119,8 @@ def build_model(
             each stage of a ResNet (Table 7, "Pool.").
         num_classes: K, 1 to 100000; of a detector with the background, so at least 2.
         implementation: a key of ``IMPLEMENTATIONS``, for DRTAM.
-        seed: of the weights, at least 0, whatever the default device; torch's generators stay
-            untouched. The backbone's weights are the same for every attention.
+        seed: of the weights, at least 0, whatever the default device and in any thread; torch's
+            generators stay untouched. The backbone's weights are the same for every attention.
 
     Returns:
         The network in training mode; its ``spec`` is the ``Spec`` of the arguments. It maps
@@ -136,7 +138,7 @@ def build_model(
     if seed is None:
         return _build(spec)
     check_range("seed", seed, 0, 2**63 - 1)
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    with _seeding, torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
         model = _build(spec)
     return model.to(torch.get_default_device())

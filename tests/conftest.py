@@ -21,7 +21,7 @@ __all__ = ["browser", "context", "default_page", "page", "url"]  # fixtures
 
 LONG = (  # what takes minutes begins first, or at the end one process waits for the other
     *("test_space", "test_segmentation_training", "test_detection_training", "test_page"),
-    *("test_accessibility", "test_export", "test_take_away", "test_bench"),
+    *("test_accessibility", "test_export", "test_take_away", "test_what_if_tab", "test_bench"),
     *("test_training", "test_cli", "test_hostile_photos", "test_models", "test_algebra_tab"),
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torchvision
@@ -162,6 +164,16 @@ def test_a_seed_makes_a_network_reproducible_and_nothing_else():
     other = build_model("resnet18", "drtam", seed=6).state_dict()
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
+
+
+def test_networks_that_are_built_at_once_have_the_weights_of_their_seeds():
+    def made(seed: int) -> torch.Tensor:
+        return torch.cat([p.flatten() for p in build_model("resnet18", seed=seed).parameters()])
+
+    alone = [made(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(made, range(4)))
+    assert all(map(torch.equal, together, alone))
 
 
 def test_a_seed_never_reaches_the_gpus(monkeypatch):
