@@ -20,9 +20,6 @@ DRAWN = {  # what a tab shows last
     "Variants": "#variants-tiles .tile",
     "Paper": "#paper-table tbody tr",
 }
-SETTLED = """
-() => !document.querySelector('.pending')
-  && !document.getAnimations().some(each => each instanceof CSSTransition)"""
 TARGETS = "button, a[href], .opacity input, input[type=number], [role=combobox]"
 NO_TARGETS = ".cells, .modebar, [aria-hidden=true]"  # one area to paint on; for the mouse
 THEME = "dark => document.body.classList.toggle('dark', dark)"  # as Gradio does it
@@ -76,10 +73,9 @@ def test_every_tab_is_accessible_on_a_phone_and_does_not_scroll_sideways(page):
 
 
 def show(page: Page, name: str) -> None:
-    """Open a tab and wait until it shows everything, and nothing is faded."""
+    """Open a tab and wait until it shows everything."""
     open_tab(page, name)
     page.wait_for_selector(f"{DRAWN[name]}:visible")
-    page.wait_for_function(SETTLED)
 
 
 def contrast_of_charts(page: Page) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -110,6 +111,33 @@ def test_the_record_says_with_what_it_was_done(work):
     assert record["photo"]["seen_at"] == [128, 64]
     assert "torch" in run_record["versions"]
     assert "They were not asked for" in record["missing"]
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_one_table_has_all_photos_and_layers(work):
+    with (work / "whole/layers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    photos = ["0.png", "1.png", "2.png", "more/0.png", "more/1.png"]
+    layers = ["layer1", "layer2", "layer3", "layer4"]
+    assert [(row["photo"], row["layer"]) for row in rows] == [
+        (photo, layer) for photo in photos for layer in layers
+    ]
+    network = load_checkpoint(work / "F.safetensors").model
+    tensor = prepare(load_photo(work / "photos/more/1.png"), 96, **NORMAL).tensor
+    wanted = analyze(network, tensor)
+    layer, row = wanted.layers["layer3"], rows[-2]
+    best = int(wanted.target[0])
+    assert row["class"] == ["lion", "tower", "bus"][best]
+    attention = layer.trace.attention()
+    for column, value in (
+        ("probability", wanted.probabilities[0, best]),
+        ("combined_mean", attention.mean()),
+        ("combined_spread", attention.std(correction=0)),
+        ("residual_error_cw", layer.residual.error[0, 1]),
+        ("added", layer.added[0]),
+    ):
+        assert float(row[column]) == pytest.approx(float(value), rel=1e-3)
+    assert 0 < float(row["complement_entropy"]) <= 1
 
 
 def test_killed_half_way_and_run_again_gives_the_same_files(undisturbed, work):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from drtam import CBAM, DRTAM
 from drtam.explain import faithfulness, load_photo, prepare
 from drtam.explain.faithfulness import passes
 from models import build_model
+from ui import stopping
 
 FIGURES = ("#faithfulness-deletion", "#faithfulness-insertion", "#faithfulness-road")
 
@@ -53,7 +55,12 @@ def test_a_visitor_tests_the_maps_and_reads_curves_and_numbers(page):
     expect(table).to_contain_text("Press Test the maps")
     for figure in FIGURES:
         expect(page.locator(figure)).to_have_count(0)
-    page.locator("#faithfulness-run").focus()
+    run, stop = page.locator("#faithfulness-run"), page.locator("#faithfulness-stop")
+    run.click()
+    stop.click()
+    expect(table).to_contain_text("Stopped.")
+    expect(stop).to_have_count(0)
+    run.focus()
     page.keyboard.press("Enter")
     expect(table.locator("tbody tr")).to_have_count(6 + 4 + 4)
     names = table.locator("tbody td:nth-child(2)").all_inner_texts()
@@ -81,6 +88,24 @@ def test_a_visitor_tests_the_maps_and_reads_curves_and_numbers(page):
     choose(page, "CBAM-ResNet-50 (r=16), untrained")
     expect(table).to_contain_text("Press Test the maps")
     expect(page.locator(FIGURES[0])).to_have_count(0)
+
+
+def test_a_stopped_visit_runs_no_further_pass_until_it_begins_anew():
+    network = nn.Conv2d(3, 4, 3)
+    me = SimpleNamespace(session_hash="me")
+
+    def run(visit: str) -> None:
+        with stopping.stoppable(network, visit):
+            network(torch.randn(1, 3, 4, 4))
+
+    run("me")
+    stopping.stop(me)
+    with pytest.raises(stopping.StoppedError):
+        run("me")
+    run("other")
+    stopping.fresh(me)
+    run("me")
+    assert not network._forward_pre_hooks
 
 
 def test_the_endpoint_says_what_the_library_says(url):

@@ -34,6 +34,9 @@ TABS = (
     *("What if", TRUTH, "Variants", "Paper"),
 )
 SECONDS = 60_000
+SETTLED = """
+() => !document.querySelector('.pending')
+  && !document.getAnimations().some(each => each instanceof CSSTransition)"""
 UNTRAINED = Untrained().label
 T = TypeVar("T")
 expect.set_options(timeout=SECONDS)  # a busy machine is no failure
@@ -123,7 +126,8 @@ def open_tab(page: Page, name: str) -> None:
 
 
 def violations(page: Page, rules: Sequence[str] = RULES) -> list[str]:
-    """What axe-core finds wrong with the page as it is: impact, rule, element and why."""
+    """What axe-core finds wrong once nothing is faded: impact, rule, element and why."""
+    page.wait_for_function(SETTLED)
     found = AXE.run(page, options={"runOnly": rules, "resultTypes": ["violations"]})
     return [
         f"{each['impact']} {each['id']}: {node['html'][:300]} {node['failureSummary']}"

@@ -5,8 +5,10 @@ Example:
     torchrun --nproc-per-node 8 -m drtam explain holiday/ --checkpoint F --out maps
 
 Each photo gets a folder OUT/PHOTO with what the page's ZIP holds and a report.html; README.txt
-in it says what is what. Run again, the command goes on where it was stopped. Each process of
-torchrun takes its share; on several machines they have to see the same OUT.
+in it says what is what. OUT/layers.csv has a row for each photo and layer: mean, spread and
+entropy of its attention maps, and how far its residual descriptors are from exact ones. Run
+again, the command goes on where it was stopped. Each process of torchrun takes its share; on
+several machines they have to see the same OUT.
 
 It ends with 0, with 1 if there were photos that could not be explained, with 2 if it could not
 start.
@@ -28,7 +30,7 @@ import torch
 from torch import distributed
 from tqdm import tqdm
 
-from ui import folder
+from ui import folder, summary
 from ui.batches import Failure, explained
 from ui.compute import SIZES, own_size
 from ui.folder import FolderError, Job
@@ -63,8 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "charts_as_pictures": given.charts_as_pictures,
             }
             folder.prepare(given.out, settings, machine_record())
-            failures = _run(jobs, source, given, share)
-            return _report(_gathered(failures, share), len(jobs), share)
+            failures = _gathered(_run(jobs, source, given, share), share)
+            if share.rank == 0:
+                summary.write(jobs, given.out)
+            return _report(failures, len(jobs), share)
     except ValueError as error:  # of the checkpoint, the folders, the target
         print(f"python -m drtam explain: {error}", file=sys.stderr)
         return 2

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from drtam.explain import Curves, Faithfulness, faithfulness
 from drtam.explain.analysis import map_tensors
 from drtam.explain.faithfulness import passes
-from ui import devices
+from ui import devices, stopping
 from ui.compare import contenders
 from ui.compute import Photo, View, prepared
 from ui.networks import ATTENTION_NAMES, Source, cost, spec_of
@@ -82,12 +82,20 @@ def build(session: Session) -> None:
                 elem_id="faithfulness-steps",
             )
             button = gr.Button("Test the maps", variant="primary", elem_id="faithfulness-run")
+            stop = gr.Button("Stop", variant="stop", visible=False, elem_id="faithfulness-stop")
         tested = gr.State(None)  # what the numbers below are of
         table = gr.Markdown(HINT, elem_id="faithfulness-table")
         plots = [
             gr.Plot(show_label=False, visible=False, elem_id=f"faithfulness-{name}")
             for name in FIGURES
         ]
+    unqueued: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    button.click(begin, outputs=stop, **unqueued)
+    stop.click(stopping.stop, **unqueued)
     button.click(
         draw,
         [*session.inputs, steps],
@@ -96,15 +104,14 @@ def build(session: Session) -> None:
         concurrency_limit=1,
         show_progress_on=[table],
         api_visibility="private",
-    )
-    session.revision.change(
-        forget,
-        [*session.inputs, tested],
-        [tested, table, *plots],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    ).then(lambda: gr.Button(visible=False), outputs=stop, **unqueued)
+    session.revision.change(forget, [*session.inputs, tested], [tested, table, *plots], **unqueued)
+
+
+def begin(request: gr.Request) -> gr.Button:
+    """The button that ends the test."""
+    stopping.fresh(request)
+    return gr.Button(visible=True)
 
 
 def forget(*values: Any) -> list[Any]:
@@ -112,7 +119,12 @@ def forget(*values: Any) -> list[Any]:
     *shown, tested = values
     if tested is None or tuple(shown) == tested:
         return [gr.skip()] * (2 + len(FIGURES))
-    return [None, HINT, *(gr.Plot(None, visible=False) for _ in FIGURES)]
+    return nothing(HINT)
+
+
+def nothing(why: str) -> list[Any]:
+    """What the tab shows without a test: why there is none."""
+    return [None, why, *(gr.Plot(None, visible=False) for _ in FIGURES)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,12 +136,14 @@ class Share:
         label: of the network.
         done: how many networks were before it.
         of: how many there are.
+        visit: that may stop the test; "" if none can.
     """
 
     progress: gr.Progress
     label: str
     done: int
     of: int
+    visit: str
 
     def __call__(self, share: float, stage: str) -> None:
         """How far the network is, 0 to 1, and with what."""
@@ -139,7 +153,8 @@ class Share:
 def _judge(
     model: nn.Module, image: Tensor, *, layer: str, target: int, steps: int, report: Share
 ) -> Faithfulness:
-    found = faithfulness(model, image, layer, target, steps=steps, progress=report)
+    with stopping.stoppable(model, report.visit):
+        found = faithfulness(model, image, layer, target, steps=steps, progress=report)
     return map_tensors(found, Tensor.cpu)
 
 
@@ -151,12 +166,15 @@ def judged(
     layer: str | None,
     steps: int,
     progress: gr.Progress,
+    visit: str = "",
 ) -> tuple[str, Judged]:
     """The layer's name, and by attention how the maps of each network fared.
 
     Raises:
         gr.Error: the network is a detector, or the test would take too long.
+        stopping.StoppedError: the visit has stopped it.
     """
+    stopping.check(visit)
     progress(0.0, desc="Analysing with DRTAM, CBAM and CA")
     sources = {k: rival for k, rival in rivals(source_of(network)).items() if k != PLAIN}
     refuse_long(list(sources.values()), int(size), int(steps))
@@ -168,7 +186,7 @@ def judged(
             layer=name,
             target=int(view.analysis.target[0]),
             steps=int(steps),
-            report=Share(progress, ATTENTION_NAMES[kind], len(results), len(found)),
+            report=Share(progress, ATTENTION_NAMES[kind], len(results), len(found), visit),
         )
         try:
             image = prepared(photo, sources[kind], int(size)).tensor
@@ -201,12 +219,17 @@ def draw(
     target: int,
     layer: str | None,
     steps: int,
+    request: gr.Request,
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
 ) -> list[Any]:
     """What was tested, all numbers as a table, and one figure for each kind of curve."""
     if photo is None:
         raise gr.Error(NO_PHOTO, print_exception=False)
-    name, results = judged(photo, network, size, target, layer, steps, progress)
+    visit = str(request.session_hash)
+    try:
+        name, results = judged(photo, network, size, target, layer, steps, progress, visit)
+    except stopping.StoppedError:
+        return nothing(f"Stopped. {HINT}")
     figures = [gr.Plot(figure_of(metric, name, results), visible=True) for metric in FIGURES]
     tested = photo, network, size, target, layer
     return [tested, report_of(name, results), *figures]

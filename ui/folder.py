@@ -111,11 +111,12 @@ def prepare(out: Path, settings: Mapping[str, Any], machine: Mapping[str, Any]) 
             )
         return
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    _replace(out / SCRIPT, PLOTLY_JS.read_bytes())
-    _replace(run, json.dumps({**asked, "started": started, **machine}, indent=2).encode())
+    replace(out / SCRIPT, PLOTLY_JS.read_bytes())
+    replace(run, json.dumps({**asked, "started": started, **machine}, indent=2).encode())
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole, or, if killed, leave what was there."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     partial.write_bytes(content)
     os.replace(partial, path)
