@@ -118,7 +118,7 @@ def test_one_table_has_all_photos_and_layers(work):
     with (work / "whole/layers.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     photos = ["0.png", "1.png", "2.png", "more/0.png", "more/1.png"]
-    layers = ["layer1", "layer2", "layer3", "layer4"]
+    layers = ["relu", "layer1", "layer2", "layer3", "layer4"]  # in the order of the network
     assert [(row["photo"], row["layer"]) for row in rows] == [
         (photo, layer) for photo in photos for layer in layers
     ]
