@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -122,13 +124,14 @@ def about_machine() -> str:
     return f"{machine()}, scipy {version('scipy')}"
 
 
-def markdown(judged: Sequence[Judgement], photos: int, steps: int) -> str:
+def markdown(judged: Sequence[Judgement], photos: int, steps: int, command: str) -> str:
     """The tables of a report."""
     lines = [
-        f"Machine: {about_machine()}. {photos} photos, drawn with seed 0; {steps} steps; mean and "
-        f"95 % bootstrap interval ({RESAMPLES} resamples). Deletion, sensitivity: lower is "
-        "better; insertion, ROAD: higher; shuffled weights: nearer to 0. Maps that are the same "
-        "everywhere rank nothing and are left out: in brackets how many remain.",
+        f"`{command}` on {about_machine()}.\n",
+        f"{photos} photos, drawn with seed 0; {steps} steps; mean and 95 % bootstrap interval "
+        f"({RESAMPLES} resamples). Deletion, sensitivity: lower is better; insertion, ROAD: "
+        "higher; shuffled weights: nearer to 0. Maps that are the same everywhere rank nothing "
+        "and are left out: in brackets how many remain.",
     ]
     for item in judged:
         lines += ["", f"{item.name}, {item.layer}:", "", f"| map | {' | '.join(METRICS)} |"]
@@ -176,6 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=12, help="of the curves")
     parser.add_argument("--out", type=Path, help="folder of the two reports")
     options = parser.parse_args(arguments)
+    words = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    command = f"python -m experiments.faithfulness {words}"
     check_range("photos", options.photos, 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     about = {path: describe(path) for path in options.checkpoints}
@@ -196,12 +201,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         judged.append(
             judge(name_of(path), checkpoint, photos, options.layer, options.steps, device)
         )
-    report = markdown(judged, len(photos.labels), options.steps)
+    report = markdown(judged, len(photos.labels), options.steps, command)
     print(report)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         write_whole(options.out / "faithfulness.md", report)
         content = {
+            "command": command,
             "machine": about_machine(),
             "photos": len(photos.labels),
             "steps": options.steps,

@@ -49,6 +49,8 @@ def test_the_command_reports_every_map_and_metric(tiny, tmp_path, capsys):
     assert report.strip() == printed.strip()
     content = json.loads((out / "faithfulness.json").read_text())
     assert content["photos"] == 2
+    assert report.startswith(f"`{content['command']}` on ")
+    assert content["command"].endswith(f"--photos 2 --steps 3 --out {out}")
     assert "scipy" in content["machine"]
     (found,) = content["results"]
     assert (found["name"], found["layer"]) == ("drtam", "layer4.1")
