@@ -82,7 +82,9 @@ def build(session: Session) -> None:
                 elem_id="faithfulness-steps",
             )
             button = gr.Button("Test the maps", variant="primary", elem_id="faithfulness-run")
-            stop = gr.Button("Stop", variant="stop", visible=False, elem_id="faithfulness-stop")
+            stop = gr.Button(
+                "Stop", scale=0, min_width=100, visible=False, elem_id="faithfulness-stop"
+            )
         tested = gr.State(None)  # what the numbers below are of
         table = gr.Markdown(HINT, elem_id="faithfulness-table")
         plots = [
