@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -168,7 +168,6 @@ def _spec(
     ]
     if not widths:
         raise ValueError(f"{name} lacks the first layer of {attention}'s MLP.")
-    hidden, channels = max(widths, key=lambda shape: shape[1])[:2]
     chosen, s, n = Spec.implementation, Spec.s, Spec.n
     if attention == "drtam":
         chosen, s, n = _chunks(tensors, placement, implementation)
@@ -177,11 +176,21 @@ def _spec(
         attention,
         s=s,
         n=n,
-        r=max(1, min(128, channels // max(1, hidden))),
+        r=_reduction([tuple(shape[:2]) for shape in widths], least=8 if attention == "ca" else 1),
         placement=placement,  # type: ignore[arg-type]
         num_classes=len(tensors[head]),
         implementation=chosen,
     )
+
+
+def _reduction(widths: Sequence[tuple[int, ...]], least: int) -> int:
+    """The largest r that gives each layer its hidden width; if none does, the widest layer's."""
+    hidden, channels = max(widths, key=lambda shape: shape[1])
+    widest = max(1, min(128, channels // max(1, hidden)))
+    for r in range(widest, 0, -1):
+        if all(hidden == max(least, channels // r) for hidden, channels in widths):
+            return r
+    return widest
 
 
 def _chunks(

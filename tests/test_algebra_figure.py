@@ -268,7 +268,10 @@ def test_the_arithmetic_that_is_written_out_is_right_and_ends_in_the_trace_s_val
 
 
 def test_chunks_that_overlap_and_the_authors_options_are_mentioned():
-    assert "so they overlap" in worked("initial.c.cut", scene((3, 1, 1), s=4, n=4))
+    narrow = scene((3, 1, 1), s=4, n=4)
+    assert "so they overlap" in worked("initial.c.cut", narrow)
+    titles = [each.text for each in node_figure("initial.c.cut", narrow, "").layout.annotations]
+    assert all(title.endswith("in 4 overlapping chunks") for title in titles)
     theirs = scene((9, 4, 6), n=2, channel_norm=True, max_pools=True)
     assert "a batch norm on S_c before F0" in worked("initial.c.logit", theirs)
     assert "chunks of X_hw give maxima too" in worked("initial.h.pooled", theirs)

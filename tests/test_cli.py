@@ -212,6 +212,28 @@ def test_photos_of_one_name_are_not_overwritten(work, capsys):
     assert "would both go to" in capsys.readouterr().err
 
 
+def test_what_lies_in_the_way_is_named_before_the_work(work, capsys):
+    photo = work / "photos" / "0.png"
+    given = ["explain", str(photo), "--checkpoint"]
+    inside = [*given, str(work / "F.safetensors"), "--out", str(photo.parent)]
+    assert cli.main(inside) == 2
+    assert f"would go to {photo}, which is a file" in capsys.readouterr().err
+    assert cli.main([*given, str(work), "--out", str(work / "none")]) == 2
+    assert cli.main([*given, str(work / "F.safetensors"), "--out", str(photo)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_photos_name_may_be_as_long_as_the_system_allows(work, tmp_path):
+    photo = tmp_path / f"{'x' * 251}.png"
+    shutil.copy(work / "photos" / "0.png", photo)
+    checkpoint = str(work / "F.safetensors")
+    assert (
+        cli.main(["explain", str(photo), "--checkpoint", checkpoint, "--out", str(work / "long")])
+        == 0
+    )
+    assert (work / "long" / photo.name / "record.json").exists()
+
+
 def test_the_installed_package_alone_says_what_is_missing(tmp_path):
     shutil.copytree(ROOT / "drtam", tmp_path / "drtam")
     ended = subprocess.run(

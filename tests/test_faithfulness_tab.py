@@ -85,8 +85,12 @@ def test_a_visitor_tests_the_maps_and_reads_curves_and_numbers(page):
     expect(page.locator("#sides-maps .tile")).to_have_count(3)
     open_tab(page, TRUTH)
     expect(table.locator("tbody tr")).to_have_count(6 + 4 + 4)  # nothing of it has changed
-    choose(page, "CBAM-ResNet-50 (r=16), untrained")
-    expect(table).to_contain_text("Press Test the maps")
+    run.click()
+    page.locator("#layer input").click()
+    page.get_by_role("option", name="layer2.0").click()
+    expect(stop).to_be_visible()
+    expect(stop).to_have_count(0)
+    expect(table).to_contain_text("Press Test the maps")  # its numbers are of the layer before
     expect(page.locator(FIGURES[0])).to_have_count(0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from pathlib import Path
 
@@ -11,14 +12,15 @@ import gradio as gr
 import pytest
 from test_networks import filled, shelf  # noqa: F401 - fixtures
 
-from ui import checkpoints, faithfulness, inputs, side_by_side
+from ui import checkpoints, faithfulness, inputs, session, side_by_side, what_if
 from ui.compute import HOUR, Photo
 from ui.examples import EXAMPLES
 from ui.layer import OWN, draw
 from ui.networks import Untrained, catalogue, load
 from ui.record import network_record
-from ui.session import MOST_PROBABLE, source_of
+from ui.session import MOST_PROBABLE, source_of, view_of
 from ui.side_by_side import Pinned
+from ui.slider import Slider
 from ui.variant_key import key_of, variant_of
 
 SMALL = "resnet18 drtam s3 n1 r32 seed0 block"
@@ -26,30 +28,26 @@ LION = Photo.open(EXAMPLES["a lion"])
 
 
 def test_an_analysis_sends_back_only_what_it_had_to_change():
-    with gr.Blocks():
-        session, *_ = inputs.build()
-    analyse = inputs._analysing(session, of_another_network=True)
-    size, target, layer, *_, name = analyse(LION, SMALL, 128, 291, "layer1.0", 0, "Overview", "")
+    analyse = inputs._analysing(of_another_network=True)
+    size, target, layer, *_, name = analyse(LION, SMALL, 128, 291, "layer1.0", 0, "")
     assert name == "lion"
     assert not any("value" in update for update in (size, target, layer))
     default = next(iter(catalogue()))
-    size, target, layer, *_, name = analyse(LION, default, 128, 291, "layer1.9", 0, "", "lion")
+    size, target, layer, *_, name = analyse(LION, default, 128, 291, "layer1.9", 0, "lion")
     assert load(catalogue()[default]).classes[target["value"]] == name == "lion"
     assert layer["value"] in layer["choices"]
     assert "value" not in size
-    _, target, *_, name = analyse(LION, default, 128, 291, "layer1.0", 0, "", "flute")
+    _, target, *_, name = analyse(LION, default, 128, 291, "layer1.0", 0, "flute")
     assert (target["value"], name) == (MOST_PROBABLE, "")
 
 
 def test_without_a_photo_it_says_so(monkeypatch):
     said: list[str] = []
     monkeypatch.setattr(gr, "Warning", said.append)
-    with gr.Blocks():
-        session, *_ = inputs.build()
-    inputs._analysing(session)(None, SMALL, 96, MOST_PROBABLE, None, 0, "Overview", "")
+    inputs._analysing()(None, SMALL, 96, MOST_PROBABLE, None, 0, "")
     assert "reload" in said[0]
     with pytest.raises(gr.Error, match="reload"):
-        faithfulness.draw(None, SMALL, 96, MOST_PROBABLE, None, 3)
+        faithfulness.draw(None, SMALL, 96, MOST_PROBABLE, None, 3, gr.Request())
 
 
 @pytest.mark.parametrize(("asked", "corrected"), [(5, None), (900, 511)])
@@ -69,6 +67,34 @@ def test_class_and_resolution_are_pinned_too():
         (f"B: Grad-CAM, {names[7]}", "4"),
     ]
     assert "1.000" not in about
+
+
+def test_results_of_a_what_if_stay_while_they_are_of_what_the_page_shows():
+    reads = (["off"], [], (LION, SMALL, 96, MOST_PROBABLE, "layer4.1"))
+    kept = what_if.redraw(LION, SMALL, 96, MOST_PROBABLE, "layer4.1", *reads)
+    assert all(update == gr.skip() for update in kept)
+    late = what_if.redraw(LION, SMALL, 96, MOST_PROBABLE, "layer2.0", *reads)
+    assert late[3] == what_if.HINT
+    assert "layer2.0: map" in late[4]
+    assert late[-1] is None
+
+
+@pytest.mark.parametrize(("typed", "taken"), [(3, 96), (None, 96), (320, 320), (3200, 448)])
+def test_a_half_typed_number_is_taken_as_the_nearest(typed, taken):
+    assert Slider(96, 448, value=224, step=32).preprocess(typed) == taken
+
+
+def test_beside_the_queue_few_wait_for_a_network(monkeypatch):
+    draw = session.unqueued(lambda *_: "drawn")
+    view_of(LION, SMALL, 96, MOST_PROBABLE)
+    monkeypatch.setattr(session, "_waiting", threading.BoundedSemaphore(1))
+    unknown = (LION, SMALL, 96, 7)
+    assert draw(*unknown, "more") == "drawn"
+    with session._waiting:
+        assert draw(LION, SMALL, 96, MOST_PROBABLE) == draw(None, SMALL, 96, 7) == "drawn"
+        with pytest.raises(gr.Error, match="Many visitors"):
+            draw(*unknown)
+    assert draw(*unknown) == "drawn"
 
 
 def test_numbers_are_forgotten_when_they_are_of_something_else():

@@ -23,7 +23,7 @@ from ui import checkpoints, compare, inputs, networks
 from ui.compute import Photo, explain
 from ui.inputs import EXAMPLES
 from ui.layer import OWN
-from ui.networks import Embedded, Opened, Untrained, catalogue, load
+from ui.networks import Embedded, Opened, Untrained, catalogue, distinct, load
 from ui.rivals import rivals
 from ui.session import MOST_PROBABLE
 from ui.tiles import NOTHING, NOWHERE, Tile, cam_tile
@@ -261,3 +261,7 @@ def test_damaged_checkpoints_are_named_on_the_page_which_offers_the_rest(shelf):
     for name, why in (("a", "not a safetensors file"), ("b", "damaged"), ("e", "NaN")):
         assert any(f"{name}.safetensors" in str(text) and why in str(text) for text in shown)
     assert not any("/" in sentence for sentence in networks.damaged())
+
+
+def test_classes_of_one_name_are_told_apart():
+    assert distinct(["crane", "lion", "crane"]) == ("crane (0)", "lion", "crane (2)")

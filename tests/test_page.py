@@ -48,9 +48,10 @@ def test_the_resolution_follows_the_network_until_the_visitor_chooses_one(defaul
     choose(page, "DRTAM-ResNet-18")
     expect(size).to_have_value("224")
     expect(page.locator("#status")).to_contain_text("Untrained network")
-    size.fill("160")
-    size.press("Enter")
+    size.fill("")
+    size.press_sequentially("160", delay=60)  # 1 and 16 are no resolutions
     expect(page.locator("#status")).to_contain_text("160×160 pixels")
+    expect(page.locator(".toast-wrap")).to_have_text("")
     choose(page, "trained (drtam-resnet50)")
     expect(page.locator("#status")).to_contain_text("160×160 pixels")
     expect(size).to_have_value("160")

@@ -23,8 +23,8 @@ from test_refused_checkpoints import Malicious
 from torch import Tensor, nn
 
 from drtam.explain import analyze
-from models import attention_layers
-from models.published import load_published
+from models import attention_layers, build_model
+from models.published import _reduction, load_published
 
 FOLDER = Path(__file__).parent / "published"
 KINDS = {
@@ -283,3 +283,10 @@ def test_the_oracle_reads_every_tensor_of_a_module():
         if "num_batches" not in name:
             changed = {**weights, name: value + 0.5}
             assert not np.allclose(authors_drtam(changed, 1, released=True)(x), before), name
+
+
+@pytest.mark.parametrize(("backbone", "r"), [("mobilenet_v2_050", 64), ("mobilenet_v2", 72)])
+def test_r_is_the_one_that_every_layer_has(backbone, r):
+    wide = [module.channels for module in attention_layers(build_model(backbone, "cbam")).values()]
+    found = _reduction([(max(1, channels // r), channels) for channels in wide], least=1)
+    assert [max(1, channels // found) for channels in wide] == [max(1, c // r) for c in wide]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -209,7 +210,12 @@ def test_files_of_visitors_go_with_the_process_even_if_it_was_killed(tmp_path, m
     assert (left / "photo.png").exists()
     living, theirs = owner(tmp_path, 60)
     assert not left.exists()
+    (tmp_path / f"{serving.PREFIX}young").mkdir()
+    (old := tmp_path / f"{serving.PREFIX}old").mkdir()
+    os.utime(old, (0, 0))
     mine = serving.private_folder()
+    assert not old.exists()
+    assert (tmp_path / f"{serving.PREFIX}young").exists()
     assert mine.stat().st_mode & 0o077 == 0
     assert (theirs / "photo.png").exists()
     living.kill()

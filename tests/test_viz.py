@@ -20,6 +20,7 @@ from viz.gates import gates_figure
 from viz.maps import maps_figure
 from viz.overlay import map_picture, overlay
 from viz.scores import scores_figure
+from viz.text import percent
 
 CLASSES = [f"<class> {k}" for k in range(9)]
 
@@ -81,6 +82,7 @@ def test_score_bars_are_the_most_probable_classes_and_the_target(analysis):
     expected = best if 4 in best else [*best, 4]
     assert [unescape(label).strip() for label in bars.y] == [CLASSES[k] for k in expected]
     np.testing.assert_allclose(bars.x, probabilities[expected])
+    assert figure.layout.yaxis.type == "category"  # of names such as 7 or 2020-01-03 too
     own = bars.marker.color[expected.index(4)]
     assert [color == own for color in bars.marker.color] == [k == 4 for k in expected]
 
@@ -99,8 +101,8 @@ def test_a_trace_without_a_figure_is_named():
 
 
 def test_correlations_are_written_into_their_cells():
-    figure = correlation_figure(["a", "b"], [[1.0, float("nan")], [0.25, 1.0]], "title")
-    assert figure.data[0].text == (["1.00", "–"], ["0.25", "1.00"])
+    figure = correlation_figure(["a", "b"], [[1.0, float("nan")], [-0.001, 1.0]], "title")
+    assert figure.data[0].text == (["1.00", "–"], ["0.00", "1.00"])
 
 
 def test_a_cell_of_the_map_covers_its_block_of_pixels():
@@ -137,4 +139,20 @@ def test_colours_go_from_dark_to_light_evenly():
 
 
 def test_a_constant_map_is_drawn_and_not_divided_by_zero():
-    assert isinstance(map_picture(torch.full((3, 4), 0.5), (40, 30)), Image.Image)
+    constant = torch.full((3, 4), 0.5)
+    assert isinstance(map_picture(constant, (40, 30)), Image.Image)
+    (panel,) = maps_figure({"A": constant}, "title", shared=False).data
+    assert (panel.zmin, panel.zmax, panel.colorbar.tickvals) == (0.5, 1.5, (0.5,))
+
+
+def test_short_axes_count_whole_rows_and_columns():
+    layout = maps_figure({"A": torch.rand(3, 40)}, "title", shared=False).layout
+    assert (layout.yaxis.dtick, layout.xaxis.dtick) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0.00%"), (4e-5, "< 0.01%"), (0.5, "50.00%"), (0.99996, "> 99.99%"), (1.0, "100.00%")],
+)
+def test_nearly_none_is_not_none(share, text):
+    assert percent(share) == text

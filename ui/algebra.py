@@ -12,7 +12,7 @@ from drtam import DRTAM, DRTAMTrace, attention_layers
 from drtam.explain import drtam_steps
 from ui.compute import Photo
 from ui.networks import load
-from ui.session import Session, source_of, view_of
+from ui.session import Session, source_of, unqueued, view_of
 from viz.algebra.diagram import diagram_html
 from viz.algebra.figures import node_figure
 from viz.algebra.nodes import NODES
@@ -94,7 +94,7 @@ def build(session: Session) -> None:
     gr.on(new, None, node, js=MARK_SELECTED_NODE)
     gr.on(
         new,
-        draw_node,
+        unqueued(draw_node),
         [*session.inputs, node],
         [text, figure],
         queue=False,

@@ -8,10 +8,10 @@ Each photo gets a folder OUT/PHOTO with what the page's ZIP holds and a report.h
 in it says what is what. OUT/layers.csv has a row for each photo and layer: mean, spread and
 entropy of its attention maps, and how far its residual descriptors are from exact ones. Run
 again, the command goes on where it was stopped. Each process of torchrun takes its share; on
-several machines they have to see the same OUT.
+several machines they have to see the same OUT. A photo that has its folder is not explained again.
 
 It ends with 0, with 1 if there were photos that could not be explained, with 2 if it could not
-start.
+start or go on.
 """
 
 from __future__ import annotations
@@ -52,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    source = Opened.of(given.checkpoint)
     try:
+        source = Opened.of(given.checkpoint)
         with _processes() as share:
+            if load(source).spec.attention is None:
+                raise FolderError(f"{given.checkpoint} has no attention, hence no map to explain")
             jobs = folder.jobs(given.photos, given.out)
             given.size = given.size or own_size(source)
             if given.target is not None:
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if share.rank == 0:
                 summary.write(jobs, given.out)
             return _report(failures, len(jobs), share)
-    except ValueError as error:  # of the checkpoint, the folders, the target
+    except (ValueError, OSError) as error:  # of the checkpoint, the folders, the target, the disk
         print(f"python -m drtam explain: {error}", file=sys.stderr)
         return 2
 

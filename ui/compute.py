@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -117,7 +117,10 @@ def own_size(source: Source) -> int:
     return min(max(SIZES[0], SIZES[0] + SIZE_STEP * steps), SIZES[1])
 
 
-@cached(TTLCache(VIEWS, HOUR, getsizeof=_bytes), condition=threading.Condition())
+_kept: TTLCache[Hashable, View] = TTLCache(VIEWS, HOUR, getsizeof=_bytes)
+
+
+@cached(_kept, condition=threading.Condition())
 def explain(photo: Photo, source: Source, size: int, target: int | None) -> View:
     """Analyse a photo once; every tab and every endpoint asks here.
 
@@ -131,6 +134,11 @@ def explain(photo: Photo, source: Source, size: int, target: int | None) -> View
     """
     ready = prepared(photo, source, size)
     return views_of(source, [ready], target)[0]
+
+
+def is_explained(photo: Photo, source: Source, size: int, target: int | None) -> bool:
+    """Whether ``explain`` has the answer in memory."""
+    return explain.cache_key(photo, source, size, target) in _kept
 
 
 def prepared(photo: Photo, source: Source, size: int) -> Prepared:

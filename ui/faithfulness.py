@@ -21,6 +21,7 @@ from ui.compute import Photo, View, prepared
 from ui.networks import ATTENTION_NAMES, Source, cost, spec_of
 from ui.rivals import PLAIN, rivals
 from ui.session import NO_PHOTO, Session, source_of
+from ui.slider import Slider
 from viz.faithfulness import STYLES, curves_figure
 from viz.text import plain
 
@@ -74,7 +75,7 @@ def build(session: Session) -> None:
     with gr.Tab("Do maps tell the truth?"):
         gr.Markdown(EXPLANATION)
         with gr.Row(equal_height=True):
-            steps = gr.Slider(
+            steps = Slider(
                 *STEPS,
                 value=DEFAULT_STEPS,
                 step=1,
@@ -98,7 +99,7 @@ def build(session: Session) -> None:
     }
     button.click(begin, outputs=stop, **unqueued)
     stop.click(stopping.stop, **unqueued)
-    button.click(
+    done = button.click(
         draw,
         [*session.inputs, steps],
         [tested, table, *plots],
@@ -106,8 +107,10 @@ def build(session: Session) -> None:
         concurrency_limit=1,
         show_progress_on=[table],
         api_visibility="private",
-    ).then(lambda: gr.Button(visible=False), outputs=stop, **unqueued)
-    session.revision.change(forget, [*session.inputs, tested], [tested, table, *plots], **unqueued)
+    )
+    done.then(lambda: gr.Button(visible=False), outputs=stop, **unqueued)
+    for event in (session.revision.change, done.then):  # the visitor may have gone on meanwhile
+        event(forget, [*session.inputs, tested], [tested, table, *plots], **unqueued)
 
 
 def begin(request: gr.Request) -> gr.Button:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -42,7 +43,8 @@ class Job:
     def write(self, result: Result, *, charts_as_pictures: bool) -> None:
         """Write all results, or, if killed, none."""
         folder = self.out / self.name
-        partial = folder.with_name(f".{folder.name}.partial")
+        digest = hashlib.sha256(os.fsencode(folder.name)).hexdigest()  # a name may be as long as
+        partial = folder.with_name(f".{digest[:16]}.partial")  # the system allows
         shutil.rmtree(partial, ignore_errors=True)
         up = "../" * len(self.name.parts)
         content = files(
@@ -51,7 +53,8 @@ class Job:
         for name, data in content:
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_bytes(data)
-        (partial / "report.html").write_text(report_html(result, plotly_js=f"{up}{SCRIPT}"))
+        report = report_html(result, plotly_js=f"{up}{SCRIPT}")
+        (partial / "report.html").write_text(report, "utf-8")
         partial.rename(folder)
 
 
@@ -59,7 +62,8 @@ def jobs(photos: Sequence[Path], out: Path) -> list[Job]:
     """The photos that are named, and those in folders that are named.
 
     Raises:
-        FolderError: a photo or folder is missing, there is none, or two have one name.
+        FolderError: a photo or folder is missing, there is none, two have one name, or a file
+            lies where the results would go.
     """
     found: dict[Path, Job] = {}
     for given in photos:
@@ -73,6 +77,12 @@ def jobs(photos: Sequence[Path], out: Path) -> list[Job]:
                     "folder above both instead"
                 )
             found[name] = Job(photo, out, name)
+    for job in found.values():
+        if (out / job.name).is_file():
+            raise FolderError(
+                f"the results of {job.photo} would go to {out / job.name}, which is a file: "
+                "choose another folder with --out"
+            )
     if not found:
         raise FolderError(f"there are no photos: {', '.join(sorted(PHOTOS))} are looked for")
     return [found[name] for name in sorted(found)]
@@ -103,7 +113,7 @@ def prepare(out: Path, settings: Mapping[str, Any], machine: Mapping[str, Any]) 
     out.mkdir(parents=True, exist_ok=True)
     run, asked = out / "run.json", json.loads(json.dumps(settings))
     if run.exists():
-        before = json.loads(run.read_text())
+        before = json.loads(run.read_text("utf-8"))
         if any(before.get(key) != value for key, value in asked.items()):
             raise FolderError(
                 f"{out} holds results of another network or other settings, see {run}: choose "

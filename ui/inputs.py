@@ -24,6 +24,7 @@ from ui.session import (
     source_of,
     view_of,
 )
+from ui.slider import Slider
 from ui.tiles import OPACITY_SLIDER
 
 LOG = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
             label="Target class of Grad-CAM (type to search)",
             elem_id="target",
         ),
-        size=gr.Slider(
+        size=Slider(
             *SIZES,
             value=own_size(catalogue()[networks[0]]),
             step=SIZE_STEP,
@@ -124,12 +125,11 @@ def connect(
             session.target,
             session.layer,
             session.revision,
-            session.open_tab,
             explained,
         ],
         "outputs": [
             *(session.size, session.target, session.layer, status),
-            *(session.revision, session.network_revision, explained),
+            *(session.revision, explained),
         ],
         "concurrency_id": "model",
         "concurrency_limit": 1,
@@ -138,14 +138,14 @@ def connect(
         "api_visibility": "private",
     }
     for follow in network_opened:
-        follow(_analysing(session, of_another_network=True), **how)
-    session.network.select(_analysing(session, of_another_network=True), **how)
-    session.photo.change(_analysing(session), **how)
-    gr.on([session.target.select, session.size.input], _analysing(session), **how)
+        follow(_analysing(of_another_network=True), **how)
+    session.network.select(_analysing(of_another_network=True), **how)
+    session.photo.change(_analysing(), **how)
+    gr.on([session.target.select, session.size.input], _analysing(), **how)
     session.layer.input(
-        session.revised,
-        [session.revision, session.open_tab],
-        [session.revision, session.network_revision],
+        lambda revision: revision + 1,
+        session.revision,
+        session.revision,
         show_progress="hidden",
         api_visibility="private",
     )
@@ -178,8 +178,8 @@ def open_photo(file: dict[str, Any] | None) -> Any:
         raise gr.Error(str(error), title=title, print_exception=False) from error
 
 
-def _analysing(session: Session, *, of_another_network: bool = False) -> Callable[..., Any]:
-    """The event that analyses: resolution, classes, layers, what was analysed, new revisions."""
+def _analysing(*, of_another_network: bool = False) -> Callable[..., Any]:
+    """The event that analyses: resolution, classes, layers, what was analysed, a new revision."""
 
     def analyse(
         photo: Photo | None,
@@ -188,7 +188,6 @@ def _analysing(session: Session, *, of_another_network: bool = False) -> Callabl
         target: int,
         layer: str | None,
         revision: int,
-        open_tab: str,
         explained: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
     ) -> Any:
@@ -205,7 +204,7 @@ def _analysing(session: Session, *, of_another_network: bool = False) -> Callabl
             gr.update(choices=target_choices(view), **corrected(target, known)),
             gr.update(choices=list(view.analysis.layers), **corrected(layer, chosen)),
             status_of(view, network),
-            *session.revised(revision, open_tab),
+            revision + 1,
             "" if known == MOST_PROBABLE else view.classes[known],
         )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import urlencode
 
 import gradio as gr
 
 from models import attention_layers
 from ui import checkpoints
-from ui.compute import SIZE_STEP, SIZES, Photo, own_size
+from ui.compute import SIZES, Photo, own_size
 from ui.examples import EXAMPLES
 from ui.networks import catalogue, load
 from ui.session import MOST_PROBABLE, Session, named, source_of
@@ -57,7 +57,7 @@ class Place:
         known: dict[str, Sequence[str]] = {
             "photo": list(EXAMPLES),
             "network": [network] if network and source else [],
-            "size": [str(size) for size in range(SIZES[0], SIZES[1] + 1, SIZE_STEP)],
+            "size": [str(size) for size in range(SIZES[0], SIZES[1] + 1)],
             "tab": tabs,
         }
         if source is not None and {"target", "layer"} & set(query):
@@ -83,6 +83,13 @@ def build(session: Session) -> None:
     link = gr.Textbox(
         label="Link to this view", visible=False, buttons=["copy"], elem_id="link", max_lines=2
     )
+    session.revision.change(  # it is of another view then
+        lambda: gr.Textbox(visible=False),
+        outputs=link,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     copy.click(
         shown,
         [*session.inputs, session.open_tab],
@@ -96,12 +103,22 @@ def build(session: Session) -> None:
 def connect(
     demo: gr.Blocks, session: Session, photo: gr.Image, tabs: gr.Tabs
 ) -> gr.events.Dependency:
-    """Restore the view of the address when the page opens; returns that event."""
+    """Keep which tab is open, and restore the view of the address when the page opens.
+
+    Returns:
+        The event of the latter.
+    """
     labels = []
     for tab in tabs.children:
         if isinstance(tab, gr.Tab):
             tab.id = str(tab.label)  # that a link can open it
             labels.append(tab.id)
+            tab.select(
+                partial(str, tab.id),
+                outputs=session.open_tab,
+                queue=False,
+                api_visibility="private",
+            )
 
     def restore(request: gr.Request) -> list[object]:
         place = Place.of(dict(request.query_params), labels)

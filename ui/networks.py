@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -108,7 +109,7 @@ class Embedded:
     def card(self) -> str:
         """What stands in its card after the title, as Markdown; empty where it has none."""
         card = self.path.with_suffix(".md")
-        return card.read_text().partition("\n\n")[2] if card.exists() else ""
+        return card.read_text("utf-8").partition("\n\n")[2] if card.exists() else ""
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class Network:
     Attributes:
         model: frozen, in evaluation mode, on the CPU; ``devices.run`` runs it.
         spec: what ``build_model`` built.
-        classes: the name of each class.
+        classes: the name of each class, no two alike.
         mean: of the normalisation; a detector normalises by itself.
         std: likewise.
         trained: whether the weights have seen data.
@@ -206,7 +207,14 @@ def load(source: Source) -> Network:
     if isinstance(model, MaskRCNN):
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     model = model.eval().requires_grad_(False)
-    return Network(model, spec, names, mean, std, trained=not isinstance(source, Untrained))
+    trained = not isinstance(source, Untrained)
+    return Network(model, spec, distinct(names), mean, std, trained)
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names, those that stand for several classes with the class's number."""
+    times = Counter(names)
+    return tuple(name if times[name] == 1 else f"{name} ({k})" for k, name in enumerate(names))
 
 
 def _is_ours(path: Path) -> bool:

@@ -58,9 +58,10 @@ def build() -> gr.Blocks:
                     tab.build(session)
                 controls, variant_chosen = variants.build(session)
                 paper.build(session, tabs, controls)
+        session.follow()
         restored = links.connect(demo, session, photo, tabs)
         inputs.connect(session, photo, status, [*network_opened, variant_chosen], restored)
-        demo.load(None, js=ACCESSIBLE.read_text(), api_visibility="private")
+        demo.load(None, js=ACCESSIBLE.read_text("utf-8"), api_visibility="private")
         for endpoints in ENDPOINTS:
             endpoints.build()
     return demo

@@ -62,7 +62,7 @@ def build(
     view.click(
         open_row,
         session.revision,
-        [*controls, tabs, session.open_tab, session.revision, session.network_revision],
+        [*controls, tabs, session.open_tab, session.revision],
         show_progress="hidden",
         api_visibility="private",
     )
@@ -76,14 +76,14 @@ def open_row(revision: int, event: gr.EventData) -> list[object]:
         raise gr.Error("There is no such row: click one in the table.", print_exception=False)
     spec, seed = row.spec, 0
     controls = [spec.backbone, spec.attention or NONE, spec.s, spec.n, spec.r, seed]
-    revisions = [revision + 1, revision + 1]
-    return [*controls, spec.placement, gr.Tabs(selected="Variants"), "Variants", *revisions]
+    tabs = gr.Tabs(selected="Variants")
+    return [*controls, spec.placement, tabs, "Variants", revision + 1]
 
 
 @lru_cache(maxsize=1)
 def counted() -> dict[tuple[int, str, str], float | None]:
     """What ours come to, by table, row and column; None where it needs a training."""
-    cells = json.loads(COUNTED.read_text())
+    cells = json.loads(COUNTED.read_text("utf-8"))
     return {(cell["table"], cell["row"], cell["column"]): cell["measured"] for cell in cells}
 
 

@@ -25,12 +25,13 @@ def result_of(photo: Photo, view: View, source: Source, asked: dict[str, Any]) -
         asked: more lines of the record, such as the date.
     """
     explained = int(view.analysis.target[0])
+    found_any = bool(view.analysis.probabilities.any())  # a detector may find nothing
     record = {
         "trained": view.trained,
         "network": network_record(source),
         "photo": photo_record(photo, view),
         "ran_on": view.device,
-        "target": {"class": explained, "name": view.classes[explained]},
+        "target": {"class": explained, "name": view.classes[explained]} if found_any else None,
         **asked,
     }
     return Result(

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,9 @@ def private_folder() -> Path:
     os.rename(folder / ".locking", folder / ".lock")  # others look only at what is locked
 
     def remove() -> None:
+        for inside in folder.iterdir():
+            if inside.name != ".lock":  # the last: whoever finds it free removes what is left
+                shutil.rmtree(inside, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()
 
@@ -212,6 +216,8 @@ def _is_left(folder: Path) -> bool:
     try:
         with (folder / ".lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # locked, not yet locked, or of another user
+    except FileNotFoundError:  # not yet locked, or what an older version left
+        return time.time() - folder.stat().st_mtime > 60
+    except OSError:  # locked, or of another user
         return False
     return True

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from ui import checkpoints
 from ui.arguments import shown
-from ui.compute import Photo, View, explain
+from ui.compute import Photo, View, explain, is_explained
 from ui.networks import Source, catalogue, load
 from ui.variant_key import variant_of
 
 MOST_PROBABLE = -1  # the target that stands for each photo's best class
+BUSY = "Many visitors are waiting for a network just now: try again in a minute."
 NO_PHOTO = "The page has no photo: choose one. If it was left alone for long, reload it."
+T = TypeVar("T")
+_waiting = threading.BoundedSemaphore(8)  # drawings beside the queue that may run a network
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,15 @@ class Session:
         """What ``draw`` functions get first."""
         return [self.photo, self.network, self.size, self.target, self.layer]
 
-    def revised(self, revision: int, open_tab: str) -> tuple[int, Any]:
-        """The values of ``revision`` and ``network_revision`` after a change."""
-        return revision + 1, revision + 1 if open_tab in self.network_tabs else gr.skip()
+    def follow(self) -> None:
+        """Let ``network_revision`` follow, for the tab that is open when a change is analysed."""
+        self.revision.change(
+            lambda revision, tab: revision if tab in self.network_tabs else gr.skip(),
+            [self.revision, self.open_tab],
+            self.network_revision,
+            show_progress="hidden",
+            api_visibility="private",
+        )
 
     def on_show(
         self,
@@ -93,11 +103,39 @@ class Session:
             self.network_tabs.add(str(tab.label))
         else:
             how |= {"queue": False, "show_progress": "hidden"}
-        tab.select(lambda: tab.label, outputs=self.open_tab, queue=False, api_visibility="private")
+            draw = unqueued(draw)
         tab.select(draw_on_select, inputs, **how)
         revision.change(draw_if_open, [self.open_tab, *inputs], **how)
         for control in controls:
             control.input(draw_on_select, inputs, trigger_mode="always_last", **how)
+
+
+def unqueued(draw: Callable[..., T]) -> Callable[..., T]:
+    """A drawing beside the queue, which mostly finds its view in memory.
+
+    Where it has to wait for a network, and others do already, it says so at once: all visitors
+    share forty threads.
+    """
+
+    def run(*values: Any) -> T:
+        if _at_hand(*values[:4]):
+            return draw(*values)
+        if not _waiting.acquire(blocking=False):
+            raise gr.Error(BUSY, print_exception=False)
+        try:
+            return draw(*values)
+        finally:
+            _waiting.release()
+
+    return run
+
+
+def _at_hand(photo: Photo | None, network: str, size: int, target: object) -> bool:
+    """Whether nothing has to be run for a drawing."""
+    if photo is None:
+        return True
+    chosen = target if type(target) is int and target >= 0 else None
+    return is_explained(photo, source_of(network), int(size), chosen)
 
 
 def named(network: str) -> Source | None:

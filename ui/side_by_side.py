@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import gradio as gr
@@ -14,7 +15,7 @@ from ui.session import Session, view_of
 from ui.tiles import Tile, cam_tile, tiles_html
 from ui.variants import counterpart
 from viz.overlay import value_range
-from viz.text import plain
+from viz.text import percent, plain
 
 EXPLANATION = """
 **A** is what the page shows now. Pin it as **B**, then choose another photo, network, class or
@@ -45,9 +46,9 @@ def build(session: Session) -> None:
         maps = gr.HTML(elem_id="sides-maps")
         cams = gr.HTML(elem_id="sides-cams")
     pin.click(
-        lambda *values: (Pinned(*values[:-1]), values[-1] + 1, values[-1] + 1),
+        lambda *values: (Pinned(*values[:-1]), values[-1] + 1),
         [session.photo, session.network, session.size, session.target, session.revision],
-        [pinned, session.revision, session.network_revision],
+        [pinned, session.revision],
         api_visibility="private",
     )
     session.on_show(
@@ -96,16 +97,19 @@ def describe(a: View, b: View, correlation: float) -> str:
         found = dict(zip(view.classes, view.analysis.probabilities[0].tolist(), strict=False))
         best |= dict.fromkeys(sorted(found, key=lambda k: -found[k])[:SHOWN])
         probabilities.append(found)
+    alike = f"**{round(correlation, 3) + 0:.3f}**"
+    if math.isnan(correlation):
+        alike = "none, as one of them is the same everywhere"
     lines = [
         f"- **A**: {a.label}",
         f"- **B**: {b.label}",
-        f"- Rank correlation (Spearman) of the two maps: **{correlation:.3f}**",
+        f"- Rank correlation (Spearman) of the two maps: {alike}",
         "",
         "| class | A | B |",
         "|---|--:|--:|",
     ]
     for name in best:
-        cells = [f"{found[name]:.2%}" if name in found else "–" for found in probabilities]
+        cells = [plain(percent(found[name])) if name in found else "–" for found in probabilities]
         lines.append(f"| {plain(name)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

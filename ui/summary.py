@@ -39,12 +39,12 @@ def write(jobs: Sequence[Job], out: Path) -> None:
 
 def _rows(job: Job) -> Iterator[Row]:
     folder = job.out / job.name
-    record = json.loads((folder / "record.json").read_text())
+    record = json.loads((folder / "record.json").read_text("utf-8"))
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         target = int(arrays["target"])
         photo: Row = {
             "photo": str(job.name),
-            "class": record["target"]["name"],
+            "class": (record["target"] or {"name": ""})["name"],  # a detector may find nothing
             "probability": float(arrays["probabilities"][target]),
         }
         for layer in [key.removesuffix("/gradcam") for key in arrays if key.endswith("/gradcam")]:

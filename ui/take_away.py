@@ -38,6 +38,13 @@ def build(session: Session) -> None:
         pack = gr.Button("Make the ZIP", size="sm", elem_id="make-zip")
         write = gr.Button("Make the report", size="sm", elem_id="make-report")
     ready = gr.File(label="Ready to download", visible=False, elem_id="take-away")
+    session.revision.change(  # it is of another view then
+        lambda: gr.File(None, visible=False),
+        outputs=ready,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     for button, make in ((pack, zip_of), (write, report_of)):
         button.click(
             _making(make),

@@ -15,7 +15,8 @@ from ui.compute import Photo
 from ui.interventions import CHANGES, MADE_FOR, MOST_GAIN, Asked, WhatIf, report, run, stage_of
 from ui.networks import spec_of
 from ui.region import ELEMENT, PAINT, READ, mask_of, region_html
-from ui.session import Session, source_of, view_of
+from ui.session import Session, source_of, unqueued, view_of
+from ui.slider import Slider
 from ui.tiles import Tile, cam_tile, tiles_html
 from viz.ablation import layer_effects_figure, paired_scores_figure
 from viz.overlay import value_range
@@ -52,7 +53,7 @@ def build(session: Session) -> None:
                 )
                 region = gr.HTML(js_on_load=PAINT, elem_id=ELEMENT)
                 on = gr.Radio([ON_MAP, ON_PHOTO], value=ON_MAP, label="The region changes")
-                gain = gr.Slider(
+                gain = Slider(
                     0, MOST_GAIN, value=0, step=0.1, label="Gain (0 suppress, 1 nothing, 2 boost)"
                 )
         start = gr.Button("Run the what-if", variant="primary", elem_id="what-if-run")
@@ -65,7 +66,8 @@ def build(session: Session) -> None:
         download = gr.HTML(elem_id="what-if-download")
     results = [summary, tiles, scores, layers, ranking, download, ran]
     controls = [changes, where, chosen, on, gain]
-    session.on_show(tab, draw, [region, changes, chosen, *results], reads=[changes, chosen, ran])
+    shown, reads = [region, changes, chosen, *results], [changes, chosen, ran]
+    session.on_show(tab, draw, shown, reads=reads)
     where.change(
         lambda value: gr.Dropdown(visible=value == CHOSEN),
         where,
@@ -83,7 +85,22 @@ def build(session: Session) -> None:
         concurrency_limit=1,
         show_progress_on=[summary],
         api_visibility="private",
+    ).then(  # the visitor may have gone on meanwhile
+        unqueued(redraw),
+        [*session.inputs, *reads],
+        shown,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
     )
+
+
+def redraw(*values: Any) -> list[Any]:
+    """Nothing, unless the results that have come are of what the page no longer shows."""
+    ran = values[-1]
+    if ran is None or (ran[:4] == values[:4] and values[4] in (None, ran[4])):
+        return [gr.skip()] * 10
+    return draw(*values)
 
 
 def draw(

@@ -54,7 +54,8 @@ def what_if(
     source = source_of(network or next(iter(catalogue())))
     size = checked_size(size, source)
     view = checked_view(photo, network, target, size)
-    for name in layers or ():
+    changes, layers = list(dict.fromkeys(changes)), list(dict.fromkeys(layers or ()))
+    for name in layers:
         layer_of(view, name, "layers")
     names = list(view.analysis.layers)
     layer = channels_of or names[-1]

@@ -21,7 +21,7 @@ def paired_scores_figure(
 
     Args:
         ablation: of one image.
-        classes: the name of each class.
+        classes: the name of each class, no two alike.
         title: above the bars.
         count: number of classes from either side.
     """
@@ -46,7 +46,7 @@ def paired_scores_figure(
             )
         )
     figure.update_xaxes(title="probability", rangemode="tozero")
-    figure.update_yaxes(autorange="reversed", tickfont={"size": 13})
+    figure.update_yaxes(autorange="reversed", type="category", tickfont={"size": 13})
     finish(figure, title, height=140 + 44 * len(shown))
     return figure.update_layout(margin={"r": 70}, bargap=0.25)
 
@@ -68,6 +68,7 @@ def layer_effects_figure(
             y=[f"{name} " for name in effects],
             orientation="h",
             marker_color=[AFTER if name in changed else NEUTRAL for name in effects],
+            marker_pattern_shape=["/" if name in changed else "" for name in effects],
             hovertemplate="%{y}alone: %{x:.6f}<extra></extra>",
         )
     )

@@ -17,7 +17,9 @@ def correlation_figure(
     """Rank correlations in [-1, 1] as a matrix with its numbers; NaN where one map is constant."""
     if any(math.isnan(v) for row in correlations for v in row):
         title += "; –: a map is the same everywhere"
-    text = [["–" if math.isnan(v) else f"{v:.2f}" for v in row] for row in correlations]
+    text = [
+        ["–" if math.isnan(v) else f"{round(v, 2) + 0:.2f}" for v in row] for row in correlations
+    ]
     figure = go.Figure(
         go.Heatmap(
             z=correlations,

@@ -37,7 +37,7 @@ def descriptors_figure(trace: DRTAMTrace, check: ResidualCheck, title: str) -> g
             limit = max(float(v.abs().max()) for v in (before, after))
             if column == 3:
                 limit = float(difference.abs().max())
-            heatmap = _heatmap(values, limit, f"{down} %{{y}}, {across} %{{x}}")
+            heatmap = _heatmap(values, max(limit, 1e-12), f"{down} %{{y}}, {across} %{{x}}")
             position = figure.get_subplot(row, column)
             x_domain, y_domain = position.xaxis.domain, position.yaxis.domain
             heatmap.colorbar.update(

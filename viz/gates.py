@@ -12,6 +12,7 @@ from drtam import AttentionTrace, CATrace, CBAMTrace, DRTAMTrace
 from viz.color import INITIAL, SEQUENTIAL
 from viz.factors import factors_figure
 from viz.layout import INK, array, finish
+from viz.overlay import value_range
 
 
 def gates_figure(trace: AttentionTrace, title: str) -> go.Figure:
@@ -46,8 +47,11 @@ def cbam_figure(trace: CBAMTrace, title: str) -> go.Figure:
         )
         figure.add_trace(line, row=1, col=column)
         figure.update_xaxes(title=index, row=1, col=column)
+    low, high = value_range(trace.spatial_map)
     heatmap = go.Heatmap(
         z=array(trace.spatial_map),
+        zmin=low,
+        zmax=high,
         colorscale=SEQUENTIAL,
         colorbar={"thickness": 10, "tickfont": {"color": INK, "size": 10}},
         hovertemplate="row %{y}, column %{x}: %{z:.5f}<extra></extra>",
@@ -67,21 +71,20 @@ def ca_figure(trace: CATrace, title: str) -> go.Figure:
         subplot_titles=["gate along the height", "gate along the width"],
         horizontal_spacing=0.12,
     )
+    low, high = value_range(trace.h, trace.w)
     for column, (values, index) in enumerate(((trace.h, "row"), (trace.w, "column")), start=1):
         heatmap = go.Heatmap(
             z=array(values),
-            coloraxis="coloraxis",
+            zmin=low,
+            zmax=high,
+            colorscale=SEQUENTIAL,
+            colorbar={"thickness": 10, "tickfont": {"color": INK, "size": 10}},
+            showscale=column == 2,
             hovertemplate=f"channel %{{y}}, {index} %{{x}}: %{{z:.5f}}<extra></extra>",
         )
         figure.add_trace(heatmap, row=1, col=column)
         figure.update_xaxes(title=index, row=1, col=column)
     figure.update_yaxes(title="channel", autorange="reversed")
-    figure.update_layout(
-        coloraxis={
-            "colorscale": SEQUENTIAL,
-            "colorbar": {"thickness": 10, "tickfont": {"color": INK, "size": 10}},
-        }
-    )
     return finish(figure, title, height=430)
 
 

@@ -20,7 +20,7 @@ README = """\
 {label}
 
 {trust}
-photo.png          the photo, upright, sRGB, without its metadata
+photo.png          the photo, upright, sRGB, without its metadata, at most 1024 pixels a side
 seen.png           the pixels that the network saw
 arrays.npz         every array; numpy.load("arrays.npz", allow_pickle=False) opens it
 record.json        what was done: network, weights, photo, target, versions
@@ -32,7 +32,8 @@ charts/            the charts; the HTML files are interactive and need no connec
 {static}
 
 Names in arrays.npz. LAYER stands for the module's path, such as layer4.2; K is the number of
-classes, C, H, W are channels, rows and columns of the feature there.
+classes, for a detector up to the last one that it found; C, H, W are channels, rows and columns
+of the feature there.
 
 {names}"""
 UNTRAINED = (

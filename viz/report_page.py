@@ -20,6 +20,7 @@ from viz.gates import gates_figure
 from viz.overlay import overlay, value_range
 from viz.report import Result, titles
 from viz.static import PLOTLY_JS
+from viz.text import percent
 
 STYLE = Path(__file__).with_name("report.css")
 UNTRAINED = (
@@ -59,7 +60,7 @@ def report_html(result: Result, *, plotly_js: str | None = None) -> str:
     )
     policy = POLICY if plotly_js is None else f"{POLICY} file: 'self'"
     script = (
-        f"<script>{PLOTLY_JS.read_text()}</script>"
+        f"<script>{PLOTLY_JS.read_text('utf-8')}</script>"
         if plotly_js is None
         else f'<script src="{escape(plotly_js)}"></script>'
     )
@@ -67,7 +68,7 @@ def report_html(result: Result, *, plotly_js: str | None = None) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(result.label)}</title><style>{STYLE.read_text()}</style></head>"
+        f"<title>{escape(result.label)}</title><style>{STYLE.read_text('utf-8')}</style></head>"
         f"<body><main><h1>{escape(result.label)}</h1>{'' if result.trained else UNTRAINED}"
         f'<img class="photo" src="{_data_uri(result.pixels)}" '
         'alt="The photo, as the network saw it">'
@@ -81,11 +82,13 @@ def report_html(result: Result, *, plotly_js: str | None = None) -> str:
 
 def _scores(result: Result) -> str:
     probabilities = result.analysis.probabilities[0]
+    if not probabilities.any():
+        return "<p>The detector found no box, hence there is no Grad-CAM.</p>"
     best = probabilities.topk(min(5, len(probabilities))).indices.tolist()
     target = int(result.analysis.target[0])
     rows = "".join(
         f"<tr><td>{escape(result.classes[k])}{' (explained by Grad-CAM)' * (k == target)}</td>"
-        f'<td class="number">{probabilities[k]:.2%}</td></tr>'
+        f'<td class="number">{escape(percent(float(probabilities[k])))}</td></tr>'
         for k in dict.fromkeys([*best, target])
     )
     return f'<div class="wide"><table>{rows}</table></div>'
@@ -103,11 +106,12 @@ def _layer(result: Result, name: str, layer: LayerAnalysis, *, is_open: bool) ->
             f'<span class="range">{low:.4g}<u style="background:{CSS_GRADIENT}"></u>{high:.4g}'
             "</span></figcaption></figure>"
         )
+    title = " · ".join(filter(None, (f"Factors of {name}", result.note)))
     channels, rows, columns = layer.trace.attention().shape[1:]
     return (
         f"<details{' open' * is_open}><summary>{escape(name)} · {channels} channels, "
         f'{rows}×{columns}</summary><div class="maps">{"".join(tiles)}</div>'
-        f"{_statistics(layer)}{_chart(gates_figure(layer.trace, f'Factors of {name}'))}</details>"
+        f"{_statistics(layer)}{_chart(gates_figure(layer.trace, title))}</details>"
     )
 
 

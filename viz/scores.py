@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from drtam.explain import Analysis
 from viz.color import COMPLEMENT, INITIAL
 from viz.layout import array, finish
-from viz.text import plain
+from viz.text import percent, plain
 
 
 def scores_figure(
@@ -19,7 +19,7 @@ def scores_figure(
 
     Args:
         analysis: of one image.
-        classes: the name of each class.
+        classes: the name of each class, no two alike.
         title: above the bars.
         count: number of bars; the explained class is added where it is not among them.
     """
@@ -33,13 +33,13 @@ def scores_figure(
             y=[f"{plain(classes[k])} " for k in shown],
             orientation="h",
             marker_color=[COMPLEMENT if k == target else INITIAL for k in shown],
-            text=[f"{probabilities[k]:.2%}" for k in shown],
+            text=[plain(percent(probabilities[k])) for k in shown],
             hovertemplate="%{y}: %{x:.4f}<extra></extra>",
             cliponaxis=False,
         )
     )
     figure.update_xaxes(title="probability", rangemode="tozero")
-    figure.update_yaxes(autorange="reversed", tickfont={"size": 13})
+    figure.update_yaxes(autorange="reversed", type="category", tickfont={"size": 13})
     return finish(figure, title, height=110 + 30 * len(shown)).update_layout(
         margin={"t": 50, "r": 60}
     )

@@ -14,3 +14,11 @@ def plain(text: str) -> str:
     as an HTML entity, which all three show as the character.
     """
     return MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
+
+
+def percent(share: float) -> str:
+    """A share, such as 12.34%; what is nearly none or nearly all of it is called so."""
+    text = f"{share:.2%}"
+    if text == "0.00%" and share > 0:
+        return "< 0.01%"
+    return "> 99.99%" if text == "100.00%" and share < 1 else text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -140,14 +142,13 @@ def cut_panels(scene: Scene, which: Pass, axis: str) -> list[Panel]:
     strips = scene.embedding(which, axis).strips
     panels = []
     for kind in dict.fromkeys(strip.descriptor for strip in strips):
-        chunks = {s.start: s for s in strips if s.descriptor == kind and s.pooling == "Avg"}
-        starts = [start for start in sorted(chunks) if start]
+        chunks = [s for s in strips if s.descriptor == kind and s.pooling == "Avg"]
+        starts = sorted({s.start for s in chunks if s.start})
         upright = cut_along_columns(axis, kind)
         above = "C" if which == "complement" else ""
         panels.append(
             Panel(
-                f"X<sub>{kind}</sub><sup>{above}</sup> in {len(chunks)} chunk"
-                + "s" * (len(chunks) > 1),
+                f"X<sub>{kind}</sub><sup>{above}</sup> in {_count(chunks)}",
                 getattr(scene.descriptors(which), kind),
                 INDEX[kind[1]],
                 INDEX[kind[0]],
@@ -156,6 +157,11 @@ def cut_panels(scene: Scene, which: Pass, axis: str) -> list[Panel]:
             )
         )
     return panels
+
+
+def _count(chunks: Sequence[Strip]) -> str:
+    overlap = any(b.start < a.start + a.size for a, b in pairwise(chunks))
+    return f"{len(chunks)}{' overlapping' * overlap} chunk{'s' * (len(chunks) > 1)}"
 
 
 def strip_label(strip: Strip, axis: str) -> str:
