@@ -42,8 +42,9 @@ small counterpart of the paper's Tables 1-4: Tiny-ImageNet-200 instead of ImageN
 64 pixels, and a small part of the paper's epochs. Absolute numbers say little about the paper's.
 Differences between networks mean nothing if they are smaller than the spread between seeds, or
 than the standard error of a top-1 by itself, half a point on 10,000 photos. The latency of a plain
-network is against itself: what it has more than 1 says how far latencies can be trusted. How each
-network was trained stands at the end of this page.
+network is against itself: how far it is from 1 says how far latencies can be trusted. In bfloat16
+and in float32 the same network differs by up to a tenth of a point, and so may a card and a table.
+How each network was trained stands at the end of this page.
 """
 
 

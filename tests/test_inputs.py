@@ -20,7 +20,7 @@ from ui.networks import Untrained, catalogue, load
 from ui.record import network_record
 from ui.session import MOST_PROBABLE, source_of, view_of
 from ui.side_by_side import Pinned
-from ui.slider import Slider
+from ui.slider import accept_half_typed_numbers
 from ui.variant_key import key_of, variant_of
 
 SMALL = "resnet18 drtam s3 n1 r32 seed0 block"
@@ -81,7 +81,8 @@ def test_results_of_a_what_if_stay_while_they_are_of_what_the_page_shows():
 
 @pytest.mark.parametrize(("typed", "taken"), [(3, 96), (None, 96), (320, 320), (3200, 448)])
 def test_a_half_typed_number_is_taken_as_the_nearest(typed, taken):
-    assert Slider(96, 448, value=224, step=32).preprocess(typed) == taken
+    accept_half_typed_numbers()
+    assert gr.Slider(96, 448, value=224, step=32).preprocess(typed) == taken
 
 
 def test_beside_the_queue_few_wait_for_a_network(monkeypatch):

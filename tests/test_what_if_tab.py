@@ -121,8 +121,14 @@ def ask(client: Client, **arguments: Any) -> Any:
 def test_the_endpoint_says_what_the_library_does(client):
     region = [[0, 1, 1], [0, 0.5, 0]]
     found = ask(
-        client, changes=["off_complement"], layers=["layer3.1"], region=region, gain=1.5, target=7
+        client,
+        changes=["off_complement"] * 9,
+        layers=["layer3.1"] * 9,
+        region=region,
+        gain=1.5,
+        target=7,
     )
+    assert (found["changes"], found["layers"]) == (["off_complement"], ["layer3.1"])
     network = build_model("resnet50", "drtam", seed=0).eval()
     tensor = prepare(load_photo(LION, 1024), 96).tensor
     changes = [

@@ -21,7 +21,6 @@ from ui.compute import Photo, View, prepared
 from ui.networks import ATTENTION_NAMES, Source, cost, spec_of
 from ui.rivals import PLAIN, rivals
 from ui.session import NO_PHOTO, Session, source_of
-from ui.slider import Slider
 from viz.faithfulness import STYLES, curves_figure
 from viz.text import plain
 
@@ -75,7 +74,7 @@ def build(session: Session) -> None:
     with gr.Tab("Do maps tell the truth?"):
         gr.Markdown(EXPLANATION)
         with gr.Row(equal_height=True):
-            steps = Slider(
+            steps = gr.Slider(
                 *STEPS,
                 value=DEFAULT_STEPS,
                 step=1,

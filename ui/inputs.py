@@ -24,7 +24,6 @@ from ui.session import (
     source_of,
     view_of,
 )
-from ui.slider import Slider
 from ui.tiles import OPACITY_SLIDER
 
 LOG = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ def build() -> tuple[Session, gr.Image, gr.Markdown, list[Any]]:
             label="Target class of Grad-CAM (type to search)",
             elem_id="target",
         ),
-        size=Slider(
+        size=gr.Slider(
             *SIZES,
             value=own_size(catalogue()[networks[0]]),
             step=SIZE_STEP,

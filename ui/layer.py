@@ -11,7 +11,6 @@ from torch import Tensor
 from drtam.explain import LayerAnalysis, named_maps
 from ui.compute import Photo
 from ui.session import Session, corrected, view_of
-from ui.slider import Slider
 from ui.tiles import Tile, tiles_html
 from viz.gates import gates_figure
 from viz.maps import maps_figure
@@ -26,7 +25,9 @@ def build(session: Session) -> None:
     with gr.Tab("Layer") as tab:
         with gr.Row():
             mode = gr.Radio([MEAN, INDEX, RANK], value=MEAN, label="Channels of the maps")
-            channel = Slider(0, 2047, value=0, step=1, label="Channel or rank (0: most attended)")
+            channel = gr.Slider(
+                0, 2047, value=0, step=1, label="Channel or rank (0: most attended)"
+            )
             scale = gr.Radio([OWN, SHARED], value=OWN, label="Colour range")
         tiles = gr.HTML(elem_id="layer-tiles")
         summary = gr.Markdown(elem_id="layer-summary")

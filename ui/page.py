@@ -22,6 +22,7 @@ from ui import (
     paper_api,
     side_by_side,
     side_by_side_api,
+    slider,
     variants,
     what_if,
     what_if_api,
@@ -45,6 +46,7 @@ attention make of the same photo.
 
 def build() -> gr.Blocks:
     """The whole page with its events and endpoints; ``launch`` takes theme and style."""
+    slider.accept_half_typed_numbers()
     demo: gr.Blocks
     with gr.Blocks(
         title="DRTAM Lens", fill_width=True, analytics_enabled=False, delete_cache=(300, 3600)

@@ -12,7 +12,6 @@ from ui import checkpoints
 from ui.compute import Photo, View, explain
 from ui.networks import ATTENTION_NAMES, BACKBONE_NAMES, Source, Untrained, cost, spec_of
 from ui.session import Session, source_of, view_of
-from ui.slider import Slider
 from ui.tiles import Tile, cam_tile, tiles_html
 from ui.variant_key import SEEDS, key_of
 
@@ -52,10 +51,10 @@ def build(session: Session) -> tuple[list[gr.Dropdown | gr.Radio | gr.Slider], A
                 label="Where it stands",
             )
         with gr.Row():
-            s = Slider(1, 16, value=4, step=1, label="S, chunks along H and W")
-            n = Slider(1, 64, value=1, step=1, label="N, chunks along C")
-            r = Slider(1, 128, value=32, step=1, label="r, reduction ratio")
-            seed = Slider(*SEEDS, value=0, step=1, label="Seed of the weights")
+            s = gr.Slider(1, 16, value=4, step=1, label="S, chunks along H and W")
+            n = gr.Slider(1, 64, value=1, step=1, label="N, chunks along C")
+            r = gr.Slider(1, 128, value=32, step=1, label="r, reduction ratio")
+            seed = gr.Slider(*SEEDS, value=0, step=1, label="Seed of the weights")
         choose = gr.Button("Show this variant in every tab", elem_id="variants-use")
         tiles = gr.HTML(elem_id="variants-tiles")
         table = gr.Markdown(elem_id="variants-table")

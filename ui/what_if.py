@@ -16,7 +16,6 @@ from ui.interventions import CHANGES, MADE_FOR, MOST_GAIN, Asked, WhatIf, report
 from ui.networks import spec_of
 from ui.region import ELEMENT, PAINT, READ, mask_of, region_html
 from ui.session import Session, source_of, unqueued, view_of
-from ui.slider import Slider
 from ui.tiles import Tile, cam_tile, tiles_html
 from viz.ablation import layer_effects_figure, paired_scores_figure
 from viz.overlay import value_range
@@ -53,7 +52,7 @@ def build(session: Session) -> None:
                 )
                 region = gr.HTML(js_on_load=PAINT, elem_id=ELEMENT)
                 on = gr.Radio([ON_MAP, ON_PHOTO], value=ON_MAP, label="The region changes")
-                gain = Slider(
+                gain = gr.Slider(
                     0, MOST_GAIN, value=0, step=0.1, label="Gain (0 suppress, 1 nothing, 2 boost)"
                 )
         start = gr.Button("Run the what-if", variant="primary", elem_id="what-if-run")
