@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from captum.metrics import sensitivity_max
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from drtam import CBAM, DRTAM
 from drtam.explain import (
@@ -21,8 +23,9 @@ from drtam.explain import (
     road,
     sensitivity,
 )
+from drtam.explain.correlation import constant
 from drtam.explain.faithfulness import layer_maps
-from drtam.explain.faithfulness_curves import ranking
+from drtam.explain.faithfulness_curves import _imputed, ranking
 from drtam.explain.faithfulness_imputation import impute
 from drtam.explain.faithfulness_stability import randomised, shuffled
 from models import build_model
@@ -170,6 +173,28 @@ def test_road_of_a_large_photo_replaces_whole_cells():
     found = road(network, photo, torch.rand(2, 6, 6), 0, steps=4)
     assert found.fractions.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert found.probabilities.abs().max() < 0.02  # everything counts alike
+
+
+def test_road_takes_away_the_whole_of_a_cell_that_does_not_divide_the_photo():
+    image = torch.zeros(1, 3, 12, 16)
+    image[..., 9:12] = 1  # the fourth cell of three pixels
+    grid = avg_pool2d(image, 3, ceil_mode=True)
+    gone = torch.zeros(grid.shape[2:], dtype=torch.bool)
+    gone[:, 3] = True
+    found = _imputed(image, grid, gone, 3, torch.Generator().manual_seed(0))
+    assert found[..., 9:12].max() < 0.5
+    assert torch.equal(found[..., :9], image[0, ..., :9])
+    assert torch.equal(found[..., 12:], image[0, ..., 12:])
+
+
+@pytest.mark.parametrize("channels", [16, 128])
+def test_a_map_that_differs_by_rounding_alone_ranks_nothing(channels):
+    module = CBAM(channels)
+    module.start_at(0.98)
+    maps = module.trace(torch.randn(1, channels, 7, 7)).attention().mean(1).detach()
+    assert constant(maps).all()
+    assert math.isnan(rank_correlation(maps[0], torch.rand(7, 7)))
+    assert not constant(torch.linspace(0.98, 0.981, 49).view(1, 7, 7)).any()
 
 
 def test_sensitivity_is_that_of_captum():

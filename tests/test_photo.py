@@ -33,9 +33,11 @@ def test_a_16_bit_grey_is_scaled_and_not_clipped(encode, kind):
     assert np.abs(grey - ramp / 257).max() <= 1
 
 
-def test_a_floating_point_tiff_uses_its_own_range(encode):
-    ramp = np.linspace(-3, 7, 64 * 64, dtype=np.float32).reshape(64, 64)
-    ramp[0, 1] = np.nan
+@pytest.mark.parametrize(("kind", "scale"), [(np.float32, 1), (np.int32, 1e8)])
+def test_a_tiff_of_32_bits_uses_its_own_range(encode, kind, scale):
+    ramp = (np.linspace(-3, 7, 64 * 64) * scale).astype(kind).reshape(64, 64)
+    if kind is np.float32:
+        ramp[0, 1] = np.nan
     grey = np.asarray(load_photo(encode(Image.fromarray(ramp), "TIFF")).convert("L"), float)
     assert grey.min() == 0
     assert grey.max() == 255

@@ -228,9 +228,10 @@ def _estimate(
         if not outputs:
             raise ValueError("the network never calls this layer: there is nothing to change")
         logs = log_probability(scores.probabilities, targets)
+        taken = list(differences)  # a backward pass over checkpoints adds more
         total = logs.sum() + 0 * outputs[-1].sum()  # a detector without a box has no gradient
-        gradients = torch.autograd.grad(total, outputs, materialize_grads=True)
-    pairs = zip(gradients, differences, strict=True)
+        gradients = torch.autograd.grad(total, list(outputs), materialize_grads=True)
+    pairs = zip(gradients, taken, strict=True)
     estimate = torch.stack([torch.einsum("bchw,bchw->bc", g, d) for g, d in pairs]).sum(0)
     return logs.detach(), targets, estimate
 

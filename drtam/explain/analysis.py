@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from drtam.base import AttentionTrace, attention_layers
 from drtam.dual import DRTAMTrace
 from drtam.explain.memory import check_fits
-from drtam.explain.recording import Record, evaluating, recording
+from drtam.explain.recording import Record, evaluating, recording, refuse_undifferentiable
 from drtam.explain.residual import ResidualCheck, check_residual
 from drtam.explain.scores import ClassScores, class_scores
 from drtam.explain.statistics import MapStatistics
@@ -97,8 +97,8 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
             default each image's best. Where a detector finds no box of it, Grad-CAM is 0.
 
     Raises:
-        ValueError: the network has no attention module or returns something without class
-            scores, or the target is no class of it.
+        ValueError: the network has no attention module, runs one without gradients, returns
+            something without class scores, or the target is no class of it.
         MemoryError: the batch would not fit in the memory that is free, see ``check_fits``.
     """
     if not attention_layers(model):
@@ -119,14 +119,16 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
         score = scores.values.gather(1, targets[:, None]).sum()
         if not records:
             raise ValueError("the network calls none of its attention modules: nothing to explain")
-        outputs = [record.trace.output for record in records.values()]
+        taken = dict(records)  # where activations are checkpointed, the backward pass adds more
+        refuse_undifferentiable(taken)
+        outputs = [record.trace.output for record in taken.values()]
         if not score.requires_grad:  # a detector without a box: nothing to explain
             score = score + 0 * outputs[-1].sum()
         gradients = torch.autograd.grad(score, outputs, materialize_grads=True)
     with torch.no_grad():
         layers = {
             name: _layer(map_tensors(record, Tensor.detach), gradient)
-            for (name, record), gradient in zip(records.items(), gradients, strict=True)
+            for (name, record), gradient in zip(taken.items(), gradients, strict=True)
         }
     return Analysis(scores.values.detach(), scores.probabilities.detach(), targets, layers)
 

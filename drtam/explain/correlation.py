@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
+
+ROUNDING = 1e-6  # relative to a map's largest value
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
@@ -15,9 +18,15 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
     """
     first, second = (values.detach().cpu().float() for values in (first, second))
     second = _scaled(second, first)
-    if first.min() == first.max() or second.min() == second.max():
+    if constant(torch.stack((first, second))).any():
         return math.nan
     return float(spearmanr(first.flatten().numpy(), second.flatten().numpy()).statistic)
+
+
+def constant(maps: Tensor) -> Tensor:
+    """(M, h, w) to (M,): which are the same everywhere, but for the rounding of a mean."""
+    flat = maps.flatten(1)
+    return flat.amax(1) - flat.amin(1) <= ROUNDING * flat.abs().amax(1)
 
 
 def difference(first: Tensor, second: Tensor) -> Tensor:

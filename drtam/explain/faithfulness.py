@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from drtam.checks import check_range
 from drtam.explain.analysis import gradcam, named_maps
+from drtam.explain.correlation import constant
 from drtam.explain.faithfulness_curves import Curves, deletion, insertion, refuse_boxes, road
 from drtam.explain.faithfulness_stability import randomised, sensitivity
-from drtam.explain.recording import evaluating, recording
+from drtam.explain.recording import evaluating, recording, refuse_undifferentiable
 from drtam.explain.scores import class_scores
 
 BASELINES = ("random", "centre")  # what a map of no worth, and the habit of photographers, score
@@ -105,11 +106,10 @@ def faithfulness(
     change = sensitivity(lambda near: stacked(model, near), image, draws=draws, seed=seed)
     report(0.95, "shuffled weights")
     alike = randomised(lambda network: stacked(network, image)[0], model, seed=seed)
-    flat = maps.flatten(1).cpu()
-    constant = flat.amax(1) == flat.amin(1)
+    even = constant(maps.float()).cpu()
 
     def known(numbers: Tensor) -> Tensor:
-        numbers[constant] = torch.nan
+        numbers[even] = torch.nan
         return numbers
 
     def known_curves(curves: Curves) -> Curves:
@@ -152,6 +152,7 @@ def layer_maps(model: nn.Module, image: Tensor, layer: str, target: int) -> dict
         if layer not in records:
             raise ValueError(f"layer must be one of {', '.join(records)}, not {layer!r}")
         check_range("target", target, 0, scores.shape[1] - 1)
+        refuse_undifferentiable({layer: records[layer]})
         trace = records[layer].trace
         (gradient,) = torch.autograd.grad(
             scores[:, target].sum(), trace.output, materialize_grads=True

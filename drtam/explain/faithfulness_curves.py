@@ -95,7 +95,7 @@ def road(
         side for rank in (ranks, ranks.amax() - ranks) for r in rank for side in _first(r, counts)
     ]
     generator = torch.Generator().manual_seed(seed)
-    images = (_imputed(image, grid, gone, generator) for gone in removed)
+    images = (_imputed(image, grid, gone, cell, generator) for gone in removed)
     left = probabilities(model, images, target).view(2, len(maps), steps - 1)
     ends = left.new_zeros(len(maps), 1)
     return Curves(_fractions(steps), torch.cat((ends, left[1] - left[0], ends), 1))
@@ -169,11 +169,15 @@ def _fractions(steps: int) -> Tensor:
     return torch.linspace(0, 1, steps + 1)
 
 
-def _imputed(image: Tensor, grid: Tensor, gone: Tensor, generator: torch.Generator) -> Tensor:
+def _imputed(
+    image: Tensor, grid: Tensor, gone: Tensor, cell: int, generator: torch.Generator
+) -> Tensor:
+    """The photo, what is gone of its grid of cells (``cell`` pixels a side) imputed."""
     filled = impute(grid[0], gone)
     noise = torch.randn(filled.shape, generator=generator).to(filled)
     filled = filled + NOISE * image.std() * noise
-    size = image.shape[2:]
-    large = interpolate(filled[None], size, mode="bilinear")[0]
-    where = interpolate(gone[None, None].float(), size, mode="nearest")[0].bool()
+    height, width = image.shape[2:]
+    whole = [side * cell for side in gone.shape]  # cells may reach beyond the photo
+    large = interpolate(filled[None], whole, mode="bilinear")[0, :, :height, :width]
+    where = gone.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[:height, :width]
     return torch.where(where.to(image.device), large, image[0])

@@ -179,8 +179,9 @@ def _limits(image: Image.Image, boxes: list[tuple[int, int, int, int]]) -> tuple
     for box in boxes:
         band = np.asarray(image.crop(box))
         band = band[np.isfinite(band)]
-        low, high = min(low, band.min(initial=low)), max(high, band.max(initial=high))
-    return (float(low), float(high)) if low < high else (0.0, 1.0)
+        if band.size:
+            low, high = min(low, float(band.min())), max(high, float(band.max()))
+    return (low, high) if low < high else (0.0, 1.0)
 
 
 def _eight_bits(image: Image.Image, limits: tuple[float, float]) -> Image.Image:

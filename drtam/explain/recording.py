@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,10 +22,12 @@ class Record:
     Attributes:
         trace: as the module returned it; its output is part of the autograd graph.
         exact: for DRTAM, the descriptors of X (1 - A_I) pooled from X itself.
+        differentiable: whether the network lets gradients reach the output.
     """
 
     trace: AttentionTrace
     exact: Descriptors | None
+    differentiable: bool
 
 
 @contextmanager
@@ -63,10 +65,22 @@ def _recorder(
             trace.output.requires_grad_()
         with torch.no_grad():
             exact = exact_residual(x, trace) if isinstance(trace, DRTAMTrace) else None
-        records[name if calls == 1 else f"{name}#{calls}"] = Record(trace, exact)
+        records[name if calls == 1 else f"{name}#{calls}"] = Record(
+            trace, exact, torch.is_grad_enabled()
+        )
         return trace.output.clone()  # networks add the shortcut in place
 
     return forward
+
+
+def refuse_undifferentiable(records: Mapping[str, Record]) -> None:
+    """Raise ``ValueError`` for layers whose Grad-CAM would be 0 for want of a gradient."""
+    blind = [name for name, record in records.items() if not record.differentiable]
+    if blind:
+        raise ValueError(
+            f"the network runs {', '.join(blind)} without gradients, which Grad-CAM needs: is "
+            "there a torch.no_grad() in its forward, or a checkpoint with use_reentrant=True?"
+        )
 
 
 @contextmanager

@@ -32,9 +32,9 @@ def exact_residual(x: Tensor, trace: DRTAMTrace) -> Descriptors:
     """
     c, h, w = trace.initial.c, trace.initial.h, trace.initial.w
     seen = trace.descriptors
-    along_w = torch.einsum("bchw,bw->bch", x, w) / w.shape[1]
-    along_h = torch.einsum("bchw,bh->bcw", x, h) / h.shape[1]
-    along_c = torch.einsum("bchw,bc->bhw", x, c) / c.shape[1]
+    along_w = torch.einsum("bchw,bw->bch", x, w / w.shape[1])
+    along_h = torch.einsum("bchw,bh->bcw", x, h / h.shape[1])
+    along_c = torch.einsum("bchw,bc->bhw", x, c / c.shape[1])
     return Descriptors(
         ch=seen.ch - c[:, :, None] * h[:, None, :] * along_w,
         cw=seen.cw - c[:, :, None] * w[:, None, :] * along_h,

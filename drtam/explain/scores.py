@@ -29,12 +29,13 @@ def class_scores(output: Any, *, least: int = 1) -> ClassScores:
     Args:
         output: one of
 
-            - (B, K): the scores of a classifier; their softmax are the probabilities.
+            - (B, K), alone or as ``logits`` in a dictionary: the scores of a classifier; their
+              softmax are the probabilities.
             - (B, K, H, W), alone or as ``out`` in a dictionary: the scores of a semantic
               segmentation, or any features. Values are the means over all positions, as in
               Seg-Grad-CAM (Vinogradova et al., AAAI 2020); probabilities are the mean of the
               positions' softmax, the share of the image that each class is given.
-            - a dictionary of features without ``out``: its last tensor (B, K, H, W), likewise.
+            - a dictionary of features without either: its last tensor (B, K, H, W), likewise.
             - one dictionary with ``labels`` and ``scores`` for each image: the boxes of a
               detector. Both are the best box's score; 0 for a class without a box. K is one
               more than the largest label.
@@ -46,7 +47,7 @@ def class_scores(output: Any, *, least: int = 1) -> ClassScores:
     """
     if isinstance(output, Mapping):
         tensors = [value for value in output.values() if isinstance(value, Tensor)]
-        output = output.get("out", tensors[-1] if tensors else output)
+        output = output.get("out", output.get("logits", tensors[-1] if tensors else output))
     if isinstance(output, Tensor) and output.dim() == 2:
         return ClassScores(output, _softmax(output))
     if isinstance(output, Tensor) and output.dim() == 4:

@@ -150,7 +150,7 @@ def _rtam(module: RankOneAttention, descriptors: Descriptors) -> RTAMSteps:
 
 
 def _line(norm: nn.Module) -> tuple[float, float]:
-    if not isinstance(norm, nn.BatchNorm1d):
+    if not isinstance(norm, nn.modules.batchnorm._BatchNorm):  # nn.SyncBatchNorm too
         return 1.0, 0.0
     assert norm.running_mean is not None
     assert norm.running_var is not None
