@@ -319,3 +319,19 @@ def test_what_cannot_be_judged_is_refused(change, says):
     arguments = {"model": network, "image": torch.rand(1, 3, 16, 16), "layer": "1", "target": 0}
     with pytest.raises(ValueError, match=says):
         faithfulness(**(arguments | change))
+
+
+@pytest.mark.parametrize("curve", [deletion, insertion, road])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"target": -1}, "target must be a whole number from 0 to 3, not -1"),
+        ({"steps": 1}, "steps must be a whole number of at least 2, not 1"),
+        ({"image": torch.rand(2, 3, 16, 16)}, r"\(1, 3, H, W\), not \(2, 3, 16, 16\)"),
+    ],
+)
+def test_curves_refuse_what_they_do_not_mean(curve, change, says):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    known = {"image": torch.rand(1, 3, 16, 16), "maps": torch.rand(1, 4, 4), "target": 0}
+    with pytest.raises(ValueError, match=says):
+        curve(network, **(known | change))

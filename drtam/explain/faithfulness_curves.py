@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from drtam.checks import check_range
 from drtam.explain.faithfulness_imputation import impute
 from drtam.explain.recording import evaluating
 from drtam.explain.scores import class_scores
@@ -57,7 +58,8 @@ def deletion(
         seed: of the order of pixels with equal values.
 
     Raises:
-        ValueError: the model is a detector, or returns no class scores.
+        ValueError: the model is a detector, or returns no class scores; an argument is out of
+            range, or of another shape.
     """
     mean = image.mean((2, 3), keepdim=True).expand_as(image)
     return _mixed(model, mean, image, maps, target, steps, seed, removing=True)
@@ -87,6 +89,7 @@ def road(
     at both ends: a large area is good, and that of a random map is about 0. Photos of more than
     ``GRID`` x ``GRID`` pixels are imputed in cells of several pixels.
     """
+    _check(image, steps)
     cell = max(1, round((image.shape[2] * image.shape[3]) ** 0.5 / GRID))
     grid = avg_pool2d(image, cell, ceil_mode=True)
     ranks = ranking(maps, grid.shape[2:], seed)  # (M, h, w)
@@ -123,7 +126,9 @@ def probabilities(model: nn.Module, images: Iterable[Tensor], target: int) -> Te
         while part := list(islice(rest, BATCH)):
             output = model(torch.stack(part))
             refuse_boxes(output)
-            found.append(class_scores(output).probabilities[:, target].cpu())
+            known = class_scores(output).probabilities
+            check_range("target", target, 0, known.shape[1] - 1)
+            found.append(known[:, target].cpu())
     return torch.cat(found)
 
 
@@ -148,6 +153,7 @@ def _mixed(
     removing: bool,
 ) -> Curves:
     """Curves between base and photo; their ends, the same for all maps, are computed once."""
+    _check(image, steps)
     ranks = ranking(maps, image.shape[2:], seed)
     counts = [round(k / steps * ranks[0].numel()) for k in range(1, steps)]
     first, last = (image, base) if removing else (base, image)
@@ -159,6 +165,12 @@ def _mixed(
     found = probabilities(model, (first[0], last[0], *inner), target)
     ends, between = found[:2].expand(len(maps), 2), found[2:].view(len(maps), steps - 1)
     return Curves(_fractions(steps), torch.cat((ends[:, :1], between, ends[:, 1:]), 1))
+
+
+def _check(image: Tensor, steps: int) -> None:
+    check_range("steps", steps, 2)
+    if image.dim() != 4 or len(image) != 1:
+        raise ValueError(f"image must have the shape (1, 3, H, W), not {tuple(image.shape)}")
 
 
 def _first(rank: Tensor, counts: Iterable[int]) -> list[Tensor]:
