@@ -128,7 +128,7 @@ def test_visitors_who_ask_for_the_same_view_wait_for_one_analysis(photo, monkeyp
             layer="layer4.1",
             target=3,
             steps=3,
-            report=faithfulness.Share(print, "DRTAM", 0, 1),
+            report=faithfulness.Share(print, "DRTAM", 0, 1, ""),
         ),
         partial(
             interventions._changed,

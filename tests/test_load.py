@@ -9,7 +9,7 @@ from experiments.load import EXAMPLE, crowd, own_photo, strangers
 
 
 def test_visitors_at_once_meet_no_error_and_see_their_own_photos_alone(url):
-    found = apart(crowd(url, visitors=4, seconds=6, stay=30, rest=0.2))
+    found = apart(crowd(url, visitors=4, seconds=15, stay=30, rest=0.2))
     assert found.errors == []
     assert found.foreign == 0
     assert found.checked > found.visits == 4

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import gradio as gr
 
 _refusing = gr.Slider.preprocess
 
 
 def _nearest(slider: gr.Slider, payload: float | None) -> float:
-    given = slider.minimum if payload is None else payload
+    given = slider.minimum if payload is None or math.isnan(payload) else payload
     return _refusing(slider, min(max(given, slider.minimum), slider.maximum))
 
 
