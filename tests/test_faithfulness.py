@@ -11,7 +11,6 @@ import torch
 from captum.metrics import sensitivity_max
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
 
 from drtam import CBAM, DRTAM
 from drtam.explain import (
@@ -25,13 +24,9 @@ from drtam.explain import (
 )
 from drtam.explain.correlation import constant
 from drtam.explain.faithfulness import layer_maps
-from drtam.explain.faithfulness_curves import _imputed, ranking
-from drtam.explain.faithfulness_imputation import impute
+from drtam.explain.faithfulness_curves import ranking
 from drtam.explain.faithfulness_stability import randomised, shuffled
 from models import build_model
-
-NEIGHBOURS = {(i, j): 1 / 6 if 0 in (i, j) else 1 / 12 for i in (-1, 0, 1) for j in (-1, 0, 1)}
-del NEIGHBOURS[0, 0]
 
 
 class Linear(nn.Module):
@@ -141,50 +136,12 @@ def test_a_map_is_scaled_to_the_photo_bilinearly():
     assert rank_correlation(-ranks.float(), large) > 0.999
 
 
-@pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
-def test_imputed_pixels_are_the_weighted_means_of_their_neighbours(share):
-    photo, removed = torch.rand(3, 13, 17), torch.rand(13, 17) < share
-    filled = impute(photo, removed)
-    assert torch.equal(filled[:, ~removed], photo[:, ~removed])
-    for i, j in removed.nonzero().tolist():
-        near = {
-            (i + a, j + b): weight
-            for (a, b), weight in NEIGHBOURS.items()
-            if 0 <= i + a < 13 and 0 <= j + b < 17
-        }
-        mean = sum(weight * filled[:, a, b] for (a, b), weight in near.items())
-        torch.testing.assert_close(filled[:, i, j] * sum(near.values()), mean)
-
-
-def test_constant_photos_and_ramps_are_imputed_as_they_were():
-    removed = torch.zeros(20, 30, dtype=torch.bool)
-    removed[4:15, 3:25] = True
-    ramp = torch.linspace(0, 1, 20)[:, None] + torch.linspace(-1, 2, 30)
-    photo = torch.stack((ramp, torch.full_like(ramp, 0.3), -ramp))
-    torch.testing.assert_close(impute(photo, removed), photo)
-    assert torch.equal(impute(photo, removed & False), photo)
-    with pytest.raises(ValueError, match="at least one pixel"):
-        impute(photo, removed | True)
-
-
 def test_road_of_a_large_photo_replaces_whole_cells():
     network = Linear(torch.full((192, 192), 1 / 192**2))
     photo = grey(torch.rand(192, 192))
     found = road(network, photo, torch.rand(2, 6, 6), 0, steps=4)
     assert found.fractions.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert found.probabilities.abs().max() < 0.02  # everything counts alike
-
-
-def test_road_takes_away_the_whole_of_a_cell_that_does_not_divide_the_photo():
-    image = torch.zeros(1, 3, 12, 16)
-    image[..., 9:12] = 1  # the fourth cell of three pixels
-    grid = avg_pool2d(image, 3, ceil_mode=True)
-    gone = torch.zeros(grid.shape[2:], dtype=torch.bool)
-    gone[:, 3] = True
-    found = _imputed(image, grid, gone, 3, torch.Generator().manual_seed(0))
-    assert found[..., 9:12].max() < 0.5
-    assert torch.equal(found[..., :9], image[0, ..., :9])
-    assert torch.equal(found[..., 12:], image[0, ..., 12:])
 
 
 @pytest.mark.parametrize("channels", [16, 128])
