@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
+import weakref
 from subprocess import run
 
 import psutil
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import interpolate
 
 from drtam import DRTAM
-from drtam.explain import analyze, memory
+from drtam.explain import analysis, analyze, memory
 from models import build_model
 
 VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -28,6 +30,13 @@ class Scaling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.gate(self.conv(interpolate(x, (100, 100)))).mean((2, 3)))
+
+
+class Kept:
+    """What autograd keeps for the backward pass."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor.detach()  # an output that held itself would never be freed
 
 
 def test_what_would_not_fit_is_refused_and_the_network_is_left_as_it_was(monkeypatch):
@@ -75,6 +84,27 @@ def test_free_memory_is_what_a_container_leaves(tmp_path, monkeypatch, line, lim
     if limit == "memory.max":
         (inner.parent.parent / limit).write_text("max\n")
         assert memory.free_bytes(torch.device("cpu")) > 60_000_000
+
+
+def test_the_graph_is_gone_before_the_maps_are_looked_at(monkeypatch):
+    kept: weakref.WeakSet[Kept] = weakref.WeakSet()
+    most, left = [], []
+
+    def keep(tensor: Tensor) -> Kept:
+        kept.add(one := Kept(tensor))
+        most.append(len(kept))
+        return one
+
+    def looked_at(*args: object) -> analysis.LayerAnalysis:
+        left.append(len(kept))
+        return layer(*args)
+
+    layer = analysis._layer
+    monkeypatch.setattr(analysis, "_layer", looked_at)
+    with saved_tensors_hooks(keep, lambda one: one.tensor):
+        found = analyze(build_model("resnet18", "drtam", num_classes=5), torch.rand(1, 3, 64, 64))
+    assert max(most) > 20
+    assert left == [0] * len(found.layers)
 
 
 def test_networks_whose_need_cannot_be_told_are_not_refused(monkeypatch):

@@ -108,6 +108,19 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
         )
     batch = image if image.dim() == 4 else image[None]
     check_fits(model, batch)
+    scores, targets, recorded = _explained(model, batch, target)
+    with torch.no_grad():
+        layers = {name: _layer(record, gradient) for name, (record, gradient) in recorded.items()}
+    return Analysis(scores.values, scores.probabilities, targets, layers)
+
+
+def _explained(
+    model: nn.Module, batch: Tensor, target: int | Tensor | None
+) -> tuple[ClassScores, Tensor, dict[str, tuple[Record, Tensor]]]:
+    """Scores, targets, and of each layer its record and the gradient of the score at its output.
+
+    Nothing that is returned holds the graph, which else would stay through all that follows.
+    """
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -125,12 +138,9 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
         if not score.requires_grad:  # a detector without a box: nothing to explain
             score = score + 0 * outputs[-1].sum()
         gradients = torch.autograd.grad(score, outputs, materialize_grads=True)
-    with torch.no_grad():
-        layers = {
-            name: _layer(map_tensors(record, Tensor.detach), gradient)
-            for (name, record), gradient in zip(taken.items(), gradients, strict=True)
-        }
-    return Analysis(scores.values.detach(), scores.probabilities.detach(), targets, layers)
+    pairs = zip(taken.items(), gradients, strict=True)
+    recorded = {name: (record, gradient) for (name, record), gradient in pairs}
+    return map_tensors((scores, targets, recorded), Tensor.detach)
 
 
 def targeted(output: Any, target: int | Tensor | None) -> tuple[ClassScores, Tensor]:
@@ -187,9 +197,11 @@ def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def map_tensors(value: T, function: Callable[[Tensor], Tensor]) -> T:
-    """The same dataclasses and dicts with ``function`` applied to every tensor in them."""
+    """The same dataclasses, tuples and dicts with ``function`` applied to every tensor in them."""
     if isinstance(value, Tensor):
         return function(value)  # type: ignore[return-value]
+    if isinstance(value, tuple):
+        return tuple(map_tensors(item, function) for item in value)  # type: ignore[return-value]
     if isinstance(value, dict):
         return {key: map_tensors(item, function) for key, item in value.items()}  # type: ignore[return-value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

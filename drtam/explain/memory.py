@@ -62,6 +62,8 @@ def check_fits(model: nn.Module, image: Tensor) -> None:
 def bytes_per_pixel(model: nn.Module, image: Tensor) -> float:
     """About what an analysis takes at most for each pixel of a batch, weights aside.
 
+    On a CPU convolutions of other types than float32 may take as much again to work in.
+
     Args:
         model: as for ``analyze``.
         image: (B, 3, H, W), whose dtype and device count.
@@ -73,9 +75,12 @@ def bytes_per_pixel(model: nn.Module, image: Tensor) -> float:
         graph = kept_bytes(model, lambda: model(image.new_zeros(1, 3, PROBE, PROBE)))
     if any(max(record.trace.output.shape[2:]) > PROBE for record in records.values()):
         raise ValueError("model scales images itself: its need does not grow with their pixels")
-    outputs = [record.trace.output.nbytes for record in records.values()]
-    before = graph + sum(outputs)  # when the backward pass starts
-    after = 2 * sum(outputs) + MAPS * max(outputs)  # when the graph is gone, the gradients there
+    outputs = [record.trace.output for record in records.values()]
+    whole, largest = sum(t.nbytes for t in outputs), max(t.numel() for t in outputs)
+    size = outputs[0].itemsize
+    floats = 4 if size == 4 else 8  # bytes of a deviation, and of what a map is as float32
+    before = graph + whole  # when the backward pass starts
+    after = 2 * whole + (MAPS * size + floats) * largest  # the graph is gone, the gradients there
     return max(before, after) / PROBE**2
 
 
