@@ -7,8 +7,9 @@ import io
 import json
 from collections.abc import Container
 from dataclasses import dataclass
+from math import isfinite, prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -158,18 +159,36 @@ def _checked(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _wrong(annotation: dict[str, Any], photos: Container[int], categories: Container[int]) -> str:
+def _wrong(annotation: dict[str, Any], photos: dict[int, Any], categories: Container[int]) -> str:
     """Why an annotation cannot be used, or nothing."""
     for name, known in (("image_id", photos), ("category_id", categories)):
         if annotation[name] not in known:
             return f"its {name} {annotation[name]} is not listed"
     box, shape = annotation["bbox"], annotation["segmentation"]
-    if not isinstance(box, list) or len(box) != 4:
+    if not _are_numbers(box) or len(box) != 4:
         return f"its bbox is {box}, not [x, y, width, height]"
-    polygons = isinstance(shape, list) and shape and all(len(corners) >= 6 for corners in shape)
-    if not polygons and not (isinstance(shape, dict) and {"counts", "size"} <= shape.keys()):
-        return "its segmentation is neither polygons nor RLE"
-    return ""
+    if isinstance(shape, dict):
+        return _wrong_rle(shape, photos[annotation["image_id"]])
+    polygons = isinstance(shape, list) and all(
+        _are_numbers(corners) and len(corners) >= 6 and len(corners) % 2 == 0 for corners in shape
+    )
+    return "" if shape and polygons else "its segmentation is neither polygons nor RLE"
+
+
+def _wrong_rle(shape: dict[str, Any], photo: dict[str, Any]) -> str:
+    size, counts = [photo["height"], photo["width"]], shape.get("counts")
+    if shape.get("size") != size:
+        return f"the size of its RLE is {shape.get('size')}, not {size}"
+    whole = _are_numbers(counts) and min(counts, default=-1) >= 0 and sum(counts) == prod(size)
+    return (
+        "" if whole or isinstance(counts, str) else f"its counts do not cover {prod(size)} pixels"
+    )
+
+
+def _are_numbers(values: object) -> TypeGuard[list[float]]:
+    return isinstance(values, list) and all(
+        isinstance(value, int | float) and isfinite(value) for value in values
+    )
 
 
 def _encoded(shape: Any, height: int, width: int) -> Any:

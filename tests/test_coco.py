@@ -117,7 +117,20 @@ def test_the_layout_of_coco_2017(data, tmp_path):
         ),
         (lambda c: c["annotations"][0].update(image_id=77), "its image_id 77 is not listed"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2]), r"its bbox is \[1, 2\], not \[x, y"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, None, 4]), r"bbox is \[1, 2, None, 4\]"),
         (lambda c: c["annotations"][0].update(segmentation=[]), "neither polygons nor RLE"),
+        (lambda c: c["annotations"][0].update(segmentation=[[1] * 7]), "neither polygons nor RLE"),
+        (lambda c: c["annotations"][0].update(segmentation=[3]), "neither polygons nor RLE"),
+        (
+            lambda c: c["annotations"][0].update(segmentation={"size": [1, 2], "counts": [2]}),
+            r"the size of its RLE is \[1, 2\], not \[96, 96\]",
+        ),
+        (
+            lambda c: c["annotations"][0].update(
+                segmentation={"size": [96, 96], "counts": [5, -5, 96 * 96]}
+            ),
+            "its counts do not cover 9216 pixels",
+        ),
     ],
 )
 def test_annotations_that_cannot_be_used_are_named(data, edit, says):

@@ -196,16 +196,34 @@ def test_one_forward_and_one_backward_pass(foreign, lion_tensor, monkeypatch):
 
 
 def test_everything_is_restored_after_an_exception(foreign):
-    own = foreign.block["gate"].forward
-    foreign.block["gate"].forward = own  # an instance's own forward must survive
+    own = foreign.block["gate"].trace
+    foreign.block["gate"].trace = own  # an instance's own must survive
     foreign.train()
     with pytest.raises(ZeroDivisionError), evaluating(foreign), recording(foreign):  # noqa: PT012
         assert not foreign.training
-        assert foreign.block["gate"].forward != own
+        assert foreign.block["gate"].trace != own
         raise ZeroDivisionError
     assert foreign.training
-    assert foreign.block["gate"].forward == own
-    assert "forward" not in vars(foreign.pair[0])
+    assert foreign.block["gate"].trace == own
+    assert "trace" not in vars(foreign.pair[0])
+
+
+class Half(DRTAM):
+    """Lets half of X pass by its attention, as a subclass of somebody's may."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x + super().forward(x)) / 2
+
+
+def test_what_a_subclass_adds_to_its_forward_is_part_of_the_network():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), Half(8), nn.Conv2d(8, 4, 1)).eval()
+    image = torch.rand(2, 3, 9, 9)
+    found = analyze(model, image)
+    torch.testing.assert_close(found.logits, model(image).mean((2, 3)).detach())
+    torch.testing.assert_close(
+        found.layers["1"].trace.output, model[1].trace(model[0](image)).output
+    )
 
 
 def plain() -> nn.Module:

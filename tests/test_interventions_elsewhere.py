@@ -136,6 +136,9 @@ def test_one_image_of_a_changed_batch_is_that_image_alone(changes):
         for name, values in expected.items():
             torch.testing.assert_close(*map(torch.from_numpy, (stored[name], values)))
             assert values.ndim < 3 or "/residual" in name or "/descriptors" in name
+    assert torch.equal(of_image(batch, -1).logits, of_image(batch, 2).logits)
+    with pytest.raises(IndexError):
+        of_image(batch, 3)
 
 
 def test_a_copy_made_while_changed_computes_with_its_own_weights():

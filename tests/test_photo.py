@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageCms
 from torchvision.transforms import v2
 
-from drtam.explain import load_photo, prepare
+from drtam.explain import PhotoError, load_photo, prepare
 from drtam.explain.photo import fit
 
 
@@ -24,6 +24,13 @@ def picture() -> Image.Image:
 def close(ours: Image.Image, expected: Image.Image, tolerance: int = 8) -> bool:
     difference = np.abs(np.asarray(ours, int) - np.asarray(expected, int))
     return ours.mode == "RGB" and ours.size == expected.size and difference.mean() <= tolerance
+
+
+def test_a_path_where_nothing_is_is_said_to_be_missing_and_not_damaged(tmp_path):
+    with pytest.raises(PhotoError, match="could not be opened: No such file or directory"):
+        load_photo(tmp_path / "missing.jpg")
+    with pytest.raises(PhotoError, match="could not be opened: Is a directory"):
+        load_photo(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

@@ -68,8 +68,13 @@ def npz(analysis: Analysis) -> bytes:
 
 
 def of_image(analysis: Analysis, index: int) -> Analysis:
-    """One image of a batch, still with a batch axis. The analysis must be compact."""
-    return map_tensors(analysis, lambda value: value[index : index + 1])
+    """One image of a batch, still with a batch axis. The analysis must be compact.
+
+    Raises:
+        IndexError: the batch has no such image; -1 is its last.
+    """
+    chosen = range(len(analysis.target))[index]
+    return map_tensors(analysis, lambda value: value[chosen : chosen + 1])
 
 
 def _of_layer(layer: LayerAnalysis) -> dict[str, Tensor]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from drtam.explain.copying import copied
 from drtam.explain.correlation import rank_correlation
 
 RADIUS = 0.1  # with ImageNet's normalisation about 6 of 255 levels of brightness
@@ -72,7 +72,7 @@ def shuffled(model: nn.Module, seed: int) -> nn.Module:
     That needs no ``reset_parameters`` of anyone's modules, and keeps each layer's scale, so
     that features neither vanish nor explode behind the kept statistics of batch norms.
     """
-    other = copy.deepcopy(model)
+    other = copied(model)
     generator = torch.Generator().manual_seed(seed)
     for parameter in other.parameters():
         order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)

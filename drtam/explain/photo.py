@@ -64,9 +64,9 @@ def load_photo(source: str | os.PathLike[str] | BinaryIO, max_side: int = 1536) 
         max_side: a photo with a longer side is scaled down to it.
 
     Raises:
-        PhotoError: not a photo in one of ``FORMATS``, damaged, over ``MAX_PIXELS``, over what
-            ``decoding`` allows, a side under ``MIN_SIDE``, or longer than ``MAX_ASPECT`` times
-            its width.
+        PhotoError: missing, not a photo in one of ``FORMATS``, damaged, over ``MAX_PIXELS``,
+            over what ``decoding`` allows, a side under ``MIN_SIDE``, or longer than
+            ``MAX_ASPECT`` times its width.
     """
     try:
         return _to_rgb(_decode(source, max_side), max_side)
@@ -79,6 +79,8 @@ def load_photo(source: str | os.PathLike[str] | BinaryIO, max_side: int = 1536) 
             f"This photo has more than {MAX_PIXELS // 1_000_000} million pixels: "
             "scale it down and try again."
         ) from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise PhotoError(f"This photo could not be opened: {error.strerror}.") from error
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise PhotoError(
             "This file could not be read as a photo. It may be damaged or of another kind: "

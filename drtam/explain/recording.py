@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,33 +35,34 @@ class Record:
 def recording(model: nn.Module) -> Iterator[dict[str, Record]]:
     """While the context is open, every call of an attention module leaves a ``Record``.
 
+    What is recorded is its ``trace``, through which ``forward`` goes, a subclass's own too.
     Names are those of ``attention_layers``, in the order of the calls; the second call of a
     module within one pass is named ``layer3.5#2``. The network computes what it always does.
     On leaving, also by an exception, the modules are as they were.
     """
     records: dict[str, Record] = {}
     modules = attention_layers(model)
-    before = {name: module.__dict__.get("forward") for name, module in modules.items()}
+    before = {name: module.__dict__.get("trace") for name, module in modules.items()}
     try:
         for name, module in modules.items():
-            module.__dict__["forward"] = _recorder(name, module, records)
+            module.__dict__["trace"] = _recorder(name, module, records)
         yield records
     finally:
         for name, module in modules.items():
-            del module.__dict__["forward"]
+            del module.__dict__["trace"]
             if before[name] is not None:
-                module.__dict__["forward"] = before[name]
+                module.__dict__["trace"] = before[name]
 
 
 def _recorder(
     name: str, module: AttentionModule, records: dict[str, Record]
-) -> Callable[[Tensor], Tensor]:
-    calls = 0
+) -> Callable[[Tensor], AttentionTrace]:
+    calls, original = 0, module.trace
 
-    def forward(x: Tensor) -> Tensor:
+    def recorded_trace(x: Tensor) -> AttentionTrace:
         nonlocal calls
         calls += 1
-        trace = module.trace(x)
+        trace = original(x)
         if not trace.output.requires_grad:  # all weights before it are frozen
             trace.output.requires_grad_()
         with torch.no_grad():
@@ -68,9 +70,10 @@ def _recorder(
         records[name if calls == 1 else f"{name}#{calls}"] = Record(
             trace, exact, torch.is_grad_enabled()
         )
-        return trace.output.clone()  # networks add the shortcut in place
+        # networks add the shortcut in place
+        return dataclasses.replace(trace, output=trace.output.clone())  # type: ignore[type-var]
 
-    return forward
+    return recorded_trace
 
 
 def refuse_undifferentiable(records: Mapping[str, Record]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from drtam.chunks import bounds
 from drtam.descriptors import Descriptors
 from drtam.dual import DRTAM, DRTAMTrace
+from drtam.explain.copying import copied
 from drtam.factors import Factors
 from drtam.rank_one import RankOneAttention
 
@@ -105,7 +105,7 @@ def drtam_steps(module: DRTAM, trace: DRTAMTrace) -> DRTAMSteps:
         trace: of it; its output is not needed.
     """
     dtype = torch.promote_types(trace.initial.c.dtype, torch.float32)
-    own = copy.deepcopy(module).to("cpu", dtype).eval()
+    own = copied(module).to("cpu", dtype).eval()
     initial, complement = (
         Descriptors(*(t.to("cpu", dtype) for t in (d.ch, d.cw, d.hw)))
         for d in (trace.descriptors, trace.residual)
@@ -131,7 +131,7 @@ def _rtam(module: RankOneAttention, descriptors: Descriptors) -> RTAMSteps:
         return Embedding(
             strips=tuple(strips[k] for k in order),
             pooled=pooled[:, order],
-            weight=module.get_parameter(f"{layer}.weight").detach()[0, order],
+            weight=getattr(module, layer).weight.detach()[0, order],  # computed, where pruned
             mixed=mixed[:, 0],
             normed=normed,
             norm=_line(module.get_submodule(f"{layer}_norm")),
