@@ -126,6 +126,22 @@ def test_the_open_tab_follows_the_layer_chosen_beside_it(page):
     expect(page.locator("#layer-tiles .caption").first).to_contain_text("32×32")
 
 
+def test_charts_that_were_replaced_leave_the_memory(page):
+    open_tab(page, "Layer")
+    chrome = page.context.new_cdp_session(page)
+    chrome.send("Performance.enable")
+    listeners = []
+    for name in ("layer1.0", "layer1.1", "layer2.0", "layer2.1"):
+        page.locator("#layer input").click()
+        page.get_by_role("option", name=name).click()
+        expect(page.locator("#layer-maps")).to_contain_text(name)
+        page.wait_for_timeout(500)  # the tab's other charts
+        chrome.send("HeapProfiler.collectGarbage")
+        metrics = chrome.send("Performance.getMetrics")["metrics"]
+        listeners.append(next(m["value"] for m in metrics if m["name"] == "JSEventListeners"))
+    assert listeners[-1] < listeners[1] + 50, listeners
+
+
 def test_the_layer_tab_shows_single_channels(page):
     open_tab(page, "Layer")
     tiles = page.locator("#layer-tiles img")

@@ -35,7 +35,7 @@ TABS = (
 
 ENDPOINTS = (api, algebra_api, side_by_side_api, what_if_api, faithfulness_api, paper_api)
 
-ACCESSIBLE = Path(__file__).with_name("accessible.js")
+SCRIPTS = [Path(__file__).with_name(name) for name in ("accessible.js", "plots.js")]
 HEADER = """
 # DRTAM Lens
 What dual rank-1 tensor attention does inside a convolutional network, layer by layer, on your
@@ -63,7 +63,8 @@ def build() -> gr.Blocks:
         session.follow()
         restored = links.connect(demo, session, photo, tabs)
         inputs.connect(session, photo, status, [*network_opened, variant_chosen], restored)
-        demo.load(None, js=ACCESSIBLE.read_text("utf-8"), api_visibility="private")
+        for script in SCRIPTS:
+            demo.load(None, js=script.read_text("utf-8"), api_visibility="private")
         for endpoints in ENDPOINTS:
             endpoints.build()
     return demo
