@@ -18,7 +18,7 @@ SHORT = 10  # entries of an axis on which Plotly would also count halves
 
 def array(values: Tensor) -> npt.NDArray[np.float32]:
     """The first of a batch, as float32: Plotly sends such arrays packed."""
-    return values[0].float().numpy()
+    return values[0].detach().float().cpu().numpy()
 
 
 def _tidy(figure: go.Figure, trace: Any) -> None:

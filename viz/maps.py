@@ -30,7 +30,7 @@ def maps_figure(maps: dict[str, Tensor], title: str, *, shared: bool) -> go.Figu
         low, high = common if shared else value_range(values)
         figure.add_trace(
             go.Heatmap(
-                z=values.float().numpy(),
+                z=values.detach().float().cpu().numpy(),
                 zmin=low,
                 zmax=high,
                 colorscale=SEQUENTIAL,

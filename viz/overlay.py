@@ -33,7 +33,7 @@ def map_picture(
         signed: colours that are neutral in the middle of the limits.
     """
     low, high = limits or value_range(values)
-    grid = Image.fromarray(values.float().numpy())
+    grid = Image.fromarray(values.detach().float().cpu().numpy())
     scaled = np.asarray(grid.resize(size, Image.Resampling.BILINEAR))
     return Image.fromarray(colorize(scaled, low, high, SIGNED_TABLE if signed else TABLE))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from drtam.base import AttentionModule, attention_layers
-from drtam.explain.analysis import Analysis, analyze, targeted
+from drtam.explain.analysis import Analysis, analyze, as_batch, targeted
 from drtam.explain.changed import (
     applies,
     changed_trace,
@@ -18,8 +18,10 @@ from drtam.explain.changed import (
     intervening,
     layer_of,
 )
+from drtam.explain.gradients import score_gradients
 from drtam.explain.interventions import Intervention, LayerChange, PhotoRegion
 from drtam.explain.recording import evaluating
+from drtam.explain.scores import are_boxes
 
 Named = dict[str, Tensor]
 
@@ -98,7 +100,7 @@ def analyze_changed(
     target: int | Tensor | None = None,
 ) -> Analysis:
     """``analyze`` with interventions in place: the second half of ``ablate``."""
-    image = image if image.dim() == 4 else image[None]
+    image = as_batch(image)
     for change in interventions:
         if isinstance(change, PhotoRegion):
             image = change.paint(image)
@@ -132,7 +134,7 @@ def layer_effects(
     Raises:
         ValueError: as ``ablate`` does.
     """
-    image = image if image.dim() == 4 else image[None]
+    image = as_batch(image)
     changes_by_layer(model, [replace(change, layers=None) for change in changes])
     before, targets = _log_probability(model, image, target)
     effects = {}
@@ -172,7 +174,7 @@ def channel_effects(
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
-    image = image if image.dim() == 4 else image[None]
+    image = as_batch(image)
     module = layer_of(model, layer)
     plan = changes_by_layer(model, [replace(c, layers=(layer,)) for c in changes]).get(layer, ())
     before, targets, estimate = _estimate(model, image, module, plan, target)
@@ -224,13 +226,13 @@ def _estimate(
         evaluating(model),
         module.register_forward_hook(keep, with_kwargs=True),
     ):
-        scores, targets = targeted(model(image.clone()), target)
+        output = model(image.clone())
+        scores, targets = targeted(output, target)
         if not outputs:
             raise ValueError("the network never calls this layer: there is nothing to change")
         logs = log_probability(scores.probabilities, targets)
         taken = list(differences)  # a backward pass over checkpoints adds more
-        total = logs.sum() + 0 * outputs[-1].sum()  # a detector without a box has no gradient
-        gradients = torch.autograd.grad(total, list(outputs), materialize_grads=True)
+        gradients = score_gradients(logs.sum(), list(outputs), of_boxes=are_boxes(output))
     pairs = zip(gradients, taken, strict=True)
     estimate = torch.stack([torch.einsum("bchw,bchw->bc", g, d) for g, d in pairs]).sum(0)
     return logs.detach(), targets, estimate

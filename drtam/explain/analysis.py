@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from drtam.base import AttentionTrace, attention_layers
 from drtam.dual import DRTAMTrace
+from drtam.explain.gradients import score_gradients
 from drtam.explain.memory import check_fits
 from drtam.explain.recording import Record, evaluating, recording, refuse_undifferentiable
 from drtam.explain.residual import ResidualCheck, check_residual
-from drtam.explain.scores import ClassScores, class_scores
+from drtam.explain.scores import ClassScores, are_boxes, class_scores
 from drtam.explain.statistics import MapStatistics
 
 T = TypeVar("T")
@@ -97,8 +98,9 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
             default each image's best. Where a detector finds no box of it, Grad-CAM is 0.
 
     Raises:
-        ValueError: the network has no attention module, runs one without gradients, returns
-            something without class scores, or the target is no class of it.
+        ValueError: the network has no attention module, runs one without gradients or lets none
+            back to any, returns something without class scores, or the target is no class of it;
+            or the image is none.
         MemoryError: the batch would not fit in the memory that is free, see ``check_fits``.
     """
     if not attention_layers(model):
@@ -106,7 +108,7 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
             "model holds no attention module: nothing to explain. DRTAM, CBAM or "
             "CoordinateAttention from drtam must be somewhere inside it."
         )
-    batch = image if image.dim() == 4 else image[None]
+    batch = as_batch(image)
     check_fits(model, batch)
     scores, targets, recorded = _explained(model, batch, target)
     with torch.no_grad():
@@ -135,12 +137,21 @@ def _explained(
         taken = dict(records)  # where activations are checkpointed, the backward pass adds more
         refuse_undifferentiable(taken)
         outputs = [record.trace.output for record in taken.values()]
-        if not score.requires_grad:  # a detector without a box: nothing to explain
-            score = score + 0 * outputs[-1].sum()
-        gradients = torch.autograd.grad(score, outputs, materialize_grads=True)
+        gradients = score_gradients(score, outputs, of_boxes=are_boxes(output))
     pairs = zip(taken.items(), gradients, strict=True)
     recorded = {name: (record, gradient) for (name, record), gradient in pairs}
     return map_tensors((scores, targets, recorded), Tensor.detach)
+
+
+def as_batch(image: Tensor) -> Tensor:
+    """(B, 3, H, W) of that or of (3, H, W).
+
+    Raises:
+        ValueError: it has neither shape.
+    """
+    if image.dim() not in (3, 4):
+        raise ValueError(f"image must be (B, 3, H, W) or (3, H, W), not {tuple(image.shape)}")
+    return image if image.dim() == 4 else image[None]
 
 
 def targeted(output: Any, target: int | Tensor | None) -> tuple[ClassScores, Tensor]:

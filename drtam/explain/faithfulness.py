@@ -19,6 +19,7 @@ from drtam.explain.analysis import gradcam, named_maps
 from drtam.explain.correlation import constant
 from drtam.explain.faithfulness_curves import Curves, deletion, insertion, refuse_boxes, road
 from drtam.explain.faithfulness_stability import randomised, sensitivity
+from drtam.explain.gradients import score_gradients
 from drtam.explain.recording import evaluating, recording, refuse_undifferentiable
 from drtam.explain.scores import class_scores
 
@@ -154,9 +155,8 @@ def layer_maps(model: nn.Module, image: Tensor, layer: str, target: int) -> dict
         check_range("target", target, 0, scores.shape[1] - 1)
         refuse_undifferentiable({layer: records[layer]})
         trace = records[layer].trace
-        (gradient,) = torch.autograd.grad(
-            scores[:, target].sum(), trace.output, materialize_grads=True
-        )
+        score = scores[:, target].sum()
+        (gradient,) = score_gradients(score, [trace.output], of_boxes=False)
     with torch.no_grad():
         maps = {name: values.float().mean(1) for name, values in named_maps(trace).items()}
         return maps | {"gradcam": gradcam(trace.output, gradient)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -88,11 +88,24 @@ def refuse_undifferentiable(records: Mapping[str, Record]) -> None:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode while the context is open; then every module's own mode again."""
+    """Evaluation mode while the context is open; then every module's own mode again.
+
+    What was compiled runs as it was written: its graph leaves out what looks into it.
+    """
     modes = {module: module.training for module in model.modules()}
     try:
-        model.eval()
-        yield
+        with _as_written(model):
+            model.eval()
+            yield
     finally:
+        model.train(modes[model])  # which a network may have made its own
         for module, training in modes.items():
             module.training = training
+
+
+def _as_written(model: nn.Module) -> AbstractContextManager[object]:
+    compiled = any(
+        hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
+        for module in model.modules()
+    )
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()

@@ -52,7 +52,7 @@ def class_scores(output: Any, *, least: int = 1) -> ClassScores:
         return ClassScores(output, _softmax(output))
     if isinstance(output, Tensor) and output.dim() == 4:
         return ClassScores(output.mean((2, 3)), _softmax(output).mean((2, 3)))
-    if _are_boxes(output):
+    if are_boxes(output):
         best = _best_boxes(output, least)
         return ClassScores(best, best.float())
     got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -66,7 +66,8 @@ def _softmax(output: Tensor) -> Tensor:
     return output.softmax(1, dtype=torch.promote_types(output.dtype, torch.float32))
 
 
-def _are_boxes(output: Any) -> bool:
+def are_boxes(output: Any) -> bool:
+    """Whether a network returned what torchvision's detectors do."""
     return (
         isinstance(output, Sequence)
         and len(output) > 0

@@ -16,6 +16,10 @@ from drtam.explain.copying import copied
 from drtam.factors import Factors
 from drtam.rank_one import RankOneAttention
 
+READ = (
+    *("channel", "channel_norm", "mlp.2"),
+    *("row", "row_norm", "column", "column_norm"),
+)
 Descriptor = Literal["ch", "cw", "hw"]
 Pooling = Literal["Avg", "Max"]
 
@@ -116,8 +120,9 @@ def drtam_steps(module: DRTAM, trace: DRTAMTrace) -> DRTAMSteps:
 
 def _rtam(module: RankOneAttention, descriptors: Descriptors) -> RTAMSteps:
     seen: dict[str, tuple[Tensor, Tensor]] = {}
-    layers = [(name, layer) for name, layer in module.named_modules() if name]
-    handles = [layer.register_forward_hook(_writer(name, seen)) for name, layer in layers]
+    handles = [
+        module.get_submodule(name).register_forward_hook(_writer(name, seen)) for name in READ
+    ]
     factors: Factors = module(descriptors)
     module.channel(module.channel_strips(descriptors))  # which forward does in one with the means
     for handle in handles:  # the MLP belongs to the other pass too
