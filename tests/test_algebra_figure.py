@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_oracle import agree, alive, feature, seeds, several, shapes
 from torch import nn
-from torch.nn.utils import prune
 
 from drtam import DRTAM, Descriptors, DRTAMTrace
 from drtam.explain import Embedding, RTAMSteps, analyze, drtam_steps
-from drtam.explain.faithfulness_stability import shuffled
 from drtam.explain.residual import check_residual, exact_residual
 from viz.algebra.diagram import diagram_html
 from viz.algebra.figures import node_figure
@@ -126,32 +124,6 @@ def test_the_module_is_left_as_it_was():
     assert not any(layer._forward_hooks for layer in module.modules())
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
-
-
-@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
-@pytest.mark.parametrize(
-    "make_computed",
-    [
-        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
-        nn.utils.weight_norm,
-        nn.utils.parametrizations.weight_norm,
-    ],
-)
-def test_computed_weights_are_copied(make_computed):
-    module = alive(DRTAM(8, r=2), 0)
-    for half in (module.initial, module.complement):
-        for name in ("channel", "row", "column"):
-            make_computed(half.get_submodule(name))
-    make_computed(module.initial.mlp[0])
-    trace = traced(module, (8, 5, 5))
-    steps = drtam_steps(module, trace)
-    for axis in ("c", "h", "w"):
-        torch.testing.assert_close(
-            getattr(steps.initial, axis).factor, getattr(trace.initial, axis)
-        )
-    check_rtam(steps.complement, oracle.RTAM.read(module.complement), trace.residual)
-    other = shuffled(module, 0)
-    assert not torch.equal(other.trace(feature((8, 5, 5), 0)).output, trace.output)
 
 
 def scene(shape: tuple[int, int, int], note: str = "untrained", **options: object) -> Scene:
