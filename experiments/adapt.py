@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = checkpoint.description
     if about.spec.backbone not in CLASSIFIERS:
         raise ValueError(f"{options.checkpoint} must hold a classifier, not {about.spec.backbone}")
-    side = options.photo_size or options.size
+    side = options.size if options.photo_size is None else options.photo_size
     train, val = (
         open_photos(options.data, split, side, options.cache) for split in ("train", "val")
     )

@@ -11,10 +11,12 @@ from statistics import fmean
 from experiments.evaluation import Evaluation, Report, best_size
 from experiments.localisation import CENTRE
 
+OPTION = r"--(?:out|attention|r|implementation|seed)"
+WORD = r"(?:'[^']*'|\S+)"  # as a shell quotes it
 VARIES = re.compile(
-    r" --(?:out|attention|r|implementation|seed) \S+"
+    rf" (?:{OPTION}[ =]{WORD}|'{OPTION}=[^']*')"
     r"| --(?:fresh-attention|compile)\b"
-    r"|(?<=experiments\.adapt) \S+"  # the file that was trained before
+    rf"|(?<=experiments\.adapt) {WORD}"  # the file that was trained before
     r"| \(commit .*\)"
 )
 HEADS = (

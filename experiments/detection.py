@@ -71,7 +71,7 @@ class Detection:
         workers: processes that read photos.
 
     Raises:
-        ValueError: the two parts have different categories.
+        ValueError: the two parts have different categories, or no photo of ``val`` has objects.
     """
 
     headline: ClassVar[dict[str, str]] = {"box AP": "box_AP", "mask AP": "mask_AP"}
@@ -88,6 +88,8 @@ class Detection:
     ) -> None:
         if (train.categories, train.classes) != (val.categories, val.classes):
             raise ValueError(f"{train.path} and {val.path} must list the same categories")
+        if not val.with_objects():
+            raise ValueError(f"{val.path} must have objects on a photo, or nothing is measured")
         self.recipe, self.train, self.val, self.classes = recipe, train, val, train.classes
         self.device, self.seed, self.workers = device, seed, workers
         self.ids = train.with_objects()

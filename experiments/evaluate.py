@@ -22,13 +22,13 @@ from pathlib import Path
 
 import torch
 
+from drtam.checks import check_range
 from experiments import faithfulness
 from experiments.accuracy import Accuracy
 from experiments.dense import measures, table
 from experiments.evaluation import Evaluation, Report, evaluate
 from experiments.localisation import Score
 from experiments.machine import machine
-from experiments.photos import open_photos
 from experiments.whole import write_whole
 from models import CLASSIFIERS
 from models.checkpoints import describe, load_checkpoint
@@ -119,13 +119,9 @@ def _classifiers(options: argparse.Namespace, device: torch.device) -> str:
         for name, path in zip(names, options.checkpoints, strict=True)
     }
     own = {checkpoint.description.input_size for checkpoint in checkpoints.values()}
-    sizes = options.sizes or sorted(own)
-    side = options.photo_size or max(sizes)
-    photos = open_photos(options.data, "val", side, options.cache)
     report = evaluate(
         checkpoints,
-        photos,
-        sizes,
+        {size: faithfulness.opened(options, size) for size in options.sizes or sorted(own)},
         device,
         options.boxes,
         options.command,
@@ -185,9 +181,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     options.command = f"python -m experiments.evaluate {shlex.join(words)}"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    plain = all(describe(path).spec.backbone in CLASSIFIERS for path in options.checkpoints)
-    if options.faithfulness and not plain:
-        raise ValueError("--faithfulness is for classifiers alone, and one of these is none")
+    for size in options.sizes or ():
+        check_range("sizes", size, 1, 4096)
+    check_range("boxes", options.boxes, 1)
+    classify = {describe(path).spec.backbone in CLASSIFIERS for path in options.checkpoints}
+    if len(classify) > 1:
+        raise ValueError(
+            "checkpoints must all be classifiers or none: the others are measured on other data"
+        )
+    (plain,) = classify
+    if options.faithfulness is not None:
+        check_range("faithfulness", options.faithfulness, 1)
+        if not plain:
+            raise ValueError("--faithfulness is for classifiers alone, and these are none")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
     report = (_classifiers if plain else _dense)(options, device)

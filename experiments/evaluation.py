@@ -82,8 +82,18 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> Report:
-        """What ``write`` wrote."""
-        return cls.of(json.loads(path.read_text()))
+        """What ``write`` wrote.
+
+        Raises:
+            ValueError: the file holds something else.
+        """
+        try:
+            return cls.of(json.loads(path.read_text()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} must hold the results of classifiers, as experiments.evaluate writes "
+                "them, and does not"
+            ) from error
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Report:
@@ -103,8 +113,7 @@ def _evaluation(values: dict[str, Any]) -> Evaluation:
 
 def evaluate(
     checkpoints: Mapping[str, Checkpoint],
-    photos: Photos,
-    sizes: Sequence[int],
+    photos: Mapping[int, Photos],
     device: torch.device,
     boxes: int,
     command: str,
@@ -116,8 +125,8 @@ def evaluate(
 
     Args:
         checkpoints: by name.
-        photos: of the classes that all of them know.
-        sizes: resolutions.
+        photos: by the resolution that they are decoded for; of the classes that all networks
+            know.
         device: to measure on.
         boxes: so many photos are enough for the maps.
         command: that asked.
@@ -127,23 +136,25 @@ def evaluate(
     Raises:
         ValueError: a network knows other classes than the photos have.
     """
+    some = next(iter(photos.values()))
     for name, checkpoint in checkpoints.items():
-        if checkpoint.description.classes != photos.classes:
+        if checkpoint.description.classes != some.classes:
             raise ValueError(f"{name} must know the classes of the photos, but knows others")
         checkpoint.model.to(device)
     accuracy = {
-        name: {size: _accuracy(checkpoint, photos, size, device) for size in sizes}
+        name: {size: _accuracy(checkpoint, seen, size, device) for size, seen in photos.items()}
         for name, checkpoint in checkpoints.items()
     }
-    best = best_size(list(accuracy.values()), len(photos.labels))
-    few = first(photos, boxes)
+    count = len(some.labels)
+    best = best_size(list(accuracy.values()), count)
+    few = first(photos[best], boxes)
     results = []
     for name, (model, about) in ((k, (v.model, v.description)) for k, v in checkpoints.items()):
         counted = complexity(model)
         latency = _latency(model, about.spec.backbone, best, device)
-        changed = ablations(model, about, photos, best, device) if changes else {}
+        changed = ablations(model, about, photos[best], best, device) if changes else {}
         judged = {}
-        if maps and photos.boxes is not None:
+        if maps and few.boxes is not None:
             explained = model if about.spec.attention else with_places(model)
             judged = localise(explained, few, best, about.mean, about.std, device)
         results.append(
@@ -160,8 +171,7 @@ def evaluate(
             )
         )
     precision = str(working_type(device)).removeprefix("torch.")
-    seen = len(photos.labels), len(few.labels)
-    return Report(command, machine(), *seen, best, results, precision)
+    return Report(command, machine(), count, len(few.labels), best, results, precision)
 
 
 def best_size(networks: Sequence[Mapping[int, Accuracy]], photos: int) -> int:

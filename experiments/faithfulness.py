@@ -157,8 +157,14 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--photo-size",
         type=int,
-        help="side of the decoded photos; if none, the largest resolution they are looked at",
+        help="side of the decoded photos; if none, the resolution they are looked at",
     )
+
+
+def opened(options: argparse.Namespace, size: int) -> Photos:
+    """The validation part that ``add_inputs``'s options name, for a resolution."""
+    side = size if options.photo_size is None else options.photo_size
+    return open_photos(options.data, "val", side, options.cache)
 
 
 def name_of(path: Path) -> str:
@@ -190,18 +196,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ValueError(
                 f"layer must be one of {', '.join(layers)} for {path}, not {options.layer}"
             )
-    side = options.photo_size or max(one.input_size for one in about.values())
-    photos = first(open_photos(options.data, "val", side, options.cache), options.photos)
+    sizes = {one.input_size for one in about.values()}
+    photos = {size: first(opened(options, size), options.photos) for size in sizes}
+    count = len(photos[min(sizes)].labels)
     judged = []
     for path in options.checkpoints:
         if about[path].spec.attention is None:
             print(f"{name_of(path)} is left out: it has no attention, hence no map to judge")
             continue
         checkpoint = load_checkpoint(path, device)
-        judged.append(
-            judge(name_of(path), checkpoint, photos, options.layer, options.steps, device)
-        )
-    report = markdown(judged, len(photos.labels), options.steps, command)
+        seen = photos[about[path].input_size]
+        judged.append(judge(name_of(path), checkpoint, seen, options.layer, options.steps, device))
+    report = markdown(judged, count, options.steps, command)
     print(report)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -209,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content = {
             "command": command,
             "machine": about_machine(),
-            "photos": len(photos.labels),
+            "photos": count,
             "steps": options.steps,
             "results": [asdict(item) for item in judged],
         }

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from drtam.checks import check_range
 from drtam.explain import PhotoError, load_photo
+from drtam.explain.photo import to_rgb
 from experiments.task import load
 
 Split = Literal["train", "val"]
@@ -83,6 +84,8 @@ def open_photos(source: str, split: Split, size: int, cache: Path) -> Photos:
     """
     check_range("size", size, 1, 4096)
     listing = list_photos(source, split)
+    if not listing.labels:
+        raise ValueError(f"{source} has no photos in {split}")
     content = (listing.key, list(listing.labels), listing.classes, list(listing.boxes))
     digest = hashlib.sha256(f"{source} {split} {size} {content}".encode()).hexdigest()[:16]
     folder = cache / f"{Path(source).name}-{split}-{size}-{digest}"
@@ -193,13 +196,21 @@ def _hub(name: str, split: Split) -> Listing:
             f"{name} must have the columns image and label, the latter of classes, but it has "
             f"{', '.join(part.features)}"
         )
-    return Listing(part._fingerprint, partial(_of_hub, part), part["label"], tuple(label.names))
+    labels = list(part["label"])
+    if unknown := {value for value in labels if value not in range(len(label.names))}:
+        raise ValueError(
+            f"{name} must have a class for every photo, but in its split {named[0]} some have "
+            f"{unknown.pop()}, which is none"
+        )
+    return Listing(part._fingerprint, partial(_of_hub, part), labels, tuple(label.names))
 
 
 def _of_hub(part: Any, index: int) -> Image.Image:
     try:
-        image: Image.Image = part[index]["image"]
-        return image.convert("RGB")
+        image: Image.Image | None = part[index]["image"]
+        if image is None:
+            raise ValueError("its row has none")
+        return to_rgb(image)
     except (OSError, SyntaxError, ValueError) as error:  # as Pillow raises them
         raise ValueError(f"photo {index} of the data set cannot be read: {error}") from error
 

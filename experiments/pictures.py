@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
+
+from drtam.explain.photo import to_rgb
 
 
-def open_photo(path: Path, size: tuple[int, int] | None = None) -> Image.Image:
-    """A photo, RGB.
+def open_photo(path: Path, size: tuple[int, int]) -> Image.Image:
+    """A photo, RGB: its pixels become what they become in the page.
 
     Args:
         path: of the file.
@@ -18,10 +20,9 @@ def open_photo(path: Path, size: tuple[int, int] | None = None) -> Image.Image:
     Raises:
         ValueError: it is missing or damaged, or has another size.
     """
-    photo = _opened(path).convert("RGB")
-    if size is not None and photo.size != size:
-        photo = ImageOps.exif_transpose(photo)
-    if size is not None and photo.size != size:
+    stored = _opened(path)
+    photo = to_rgb(stored, turn=stored.size != size)
+    if photo.size != size:
         raise ValueError(
             f"{path} has {photo.width} x {photo.height} pixels, but its annotations are for "
             f"{size[0]} x {size[1]}: use the photo that was annotated"

@@ -68,6 +68,11 @@ class Optimisation:
             says, fits = RANGES.get(field.name, ("", None))
             if fits is not None and not fits(value):
                 raise ValueError(f"{field.name} must be {says}, not {value}")
+        if self.warmup >= self.epochs:
+            raise ValueError(
+                f"warmup must be below epochs = {self.epochs}, not {self.warmup}: the rate would "
+                "only rise"
+            )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import argparse
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -29,8 +29,10 @@ from experiments.cards import card, training
 from experiments.evaluate import details, how_measured, overview
 from experiments.evaluation import Evaluation, Report
 from experiments.whole import write_whole
+from models import CLASSIFIERS
 from models.build import Spec
 from models.checkpoints import describe, load_checkpoint, save_checkpoint
+from models.description import Description
 
 SEED = re.compile(r"-seed\d+$")
 SETTINGS = re.compile(r"\bs(\d+)-n(\d+)-r(\d+)$")
@@ -58,15 +60,16 @@ def ship(runs: Sequence[Path], report: Report, also: Sequence[Path], root: Path 
         root: of the checkout.
 
     Raises:
-        ValueError: a training was not evaluated, or two would get the same file; then nothing has
-            changed.
+        ValueError: a training is no classifier's or has not ended, was not evaluated as it is now,
+            knows other classes than what is shipped, or two would get the same file; then nothing
+            has changed.
     """
     found = {item.name: item for item in report.results}
     shelf = root / "assets" / "checkpoints"
+    about = {run: _classifier(run) for run in (*runs, *also)}
     for run in runs:
-        if run.name not in found:
-            raise ValueError(f"{run.name} must be evaluated, but only {', '.join(found)} were")
-    names = [_name(describe(run / "model.safetensors").spec) for run in runs]
+        _check(run.name, about[run], found, shelf)
+    names = [_name(about[run].spec) for run in runs]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise ValueError(f"one training at most can be shipped as {twice[0]}")
     for run in runs:
@@ -77,6 +80,24 @@ def ship(runs: Sequence[Path], report: Report, also: Sequence[Path], root: Path 
     page = root / "experiments" / "RESULTS.md"
     parts = [HEAD, *_evaluations(reports, shelf), *_trainings([*runs, *also], page)]
     write_whole(page, "\n".join(parts))
+
+
+def _classifier(run: Path) -> Description:
+    about = describe(run / "model.safetensors")
+    if about.spec.backbone not in CLASSIFIERS:
+        raise ValueError(f"{run} must hold a classifier, not {about.spec.backbone}")
+    return about
+
+
+def _check(name: str, about: Description, found: Mapping[str, Evaluation], shelf: Path) -> None:
+    """Refuse a training of which the evaluation, or the card, would not be true."""
+    if name not in found:
+        raise ValueError(f"{name} must be evaluated, but only {', '.join(found)} were")
+    if found[name].recipe != (about.recipe or ""):
+        raise ValueError(f"{name} was trained anew, or is another training: evaluate it again")
+    for file in shelf.glob("*.safetensors"):
+        if describe(file).classes != about.classes:
+            raise ValueError(f"{name} must know the classes of {file}, but knows others")
 
 
 def _name(spec: Spec) -> str:

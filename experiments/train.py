@@ -4,7 +4,7 @@ Examples:
     python -m experiments.train tiny-imagenet-200 --out runs/drtam --preset short
     python -m experiments.train imagenet --out runs/paper --preset paper-resnet50 --attention ca
     torchrun --nproc-per-node 8 -m experiments.train imagenet --out runs/r101 \\
-        --backbone resnet101 --preset paper-resnet101
+        --backbone resnet101 --preset paper-resnet101 --r 16
     torchrun --nproc-per-node 8 -m experiments.train coco --out runs/detector \\
         --preset paper-maskrcnn-resnet50 --backbone-weights IMAGENET1K_V1 --r 16
     python -m experiments.train VOCdevkit --out runs/segmenter \\
@@ -22,10 +22,10 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -39,114 +39,80 @@ from experiments.detection import Detection
 from experiments.machine import commit, machine
 from experiments.photos import open_photos
 from experiments.recipe import (
-    PRESETS,
     AnyRecipe,
     DetectionRecipe,
-    Optimisation,
     Recipe,
     SegmentationRecipe,
     choose,
-    documented,
     overridden,
 )
 from experiments.segmentation import Segmentation
 from experiments.task import Task
+from experiments.train_options import parser
 from experiments.training import Job, Training
 from experiments.voc import open_voc
 from experiments.weights import freeze, start_from, zero_residuals
-from models import ATTENTIONS, BACKBONES, build_model
-from models.build import IMPLEMENTATIONS, MAX_CLASSES
+from models import build_model
+from models.build import MAX_CLASSES, Spec
 from models.checkpoints import CheckpointError, describe, load_checkpoint, save_checkpoint
+from models.description import Description
 
-SETTINGS = {  # titles of the help, and whose fields stand there
-    "recipe, instead of the preset's": Optimisation,
-    "recipe of classification": Recipe,
-    "recipe of detection": DetectionRecipe,
-    "recipe of segmentation": SegmentationRecipe,
-}
 PATIENCE = timedelta(hours=3)  # of the processes that wait while the first one measures
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options; those of the recipe override the preset."""
-    found = argparse.ArgumentParser(
-        prog="python -m experiments.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    found.add_argument(
-        "data",
-        help="folder, for classification also a data set's name on the Hugging Face hub; for "
-        "detection in COCO format, for segmentation in VOC's layout",
-    )
-    found.add_argument("--out", type=Path, required=True, help="folder of this training")
-    found.add_argument("--preset", choices=PRESETS, help="if none, the backbone's short one")
-    network = found.add_argument_group("network")
-    network.add_argument("--backbone", choices=BACKBONES, help="if none, the preset's")
-    network.add_argument("--attention", choices=[*ATTENTIONS, "none"], default="drtam")
-    network.add_argument("--s", type=int, default=3, help="S of DRTAM (default 3)")
-    network.add_argument("--n", type=int, default=1, help="N of DRTAM (default 1; MobileNetV2 4)")
-    network.add_argument(
-        "--r",
-        type=int,
-        default=32,
-        help="reduction ratio (default 32; the paper has 16 for ResNet-101 and Mask R-CNN)",
-    )
-    network.add_argument("--placement", choices=["block", "stage"], default="block")
-    network.add_argument("--implementation", choices=IMPLEMENTATIONS, default="paper")
-    network.add_argument("--backbone-weights", help="file, or a name such as IMAGENET1K_V2")
-    network.add_argument(
-        "--fresh-attention",
-        action="store_true",
-        help="start with random attention even if the weights have some of the same kind, as "
-        "networks do that are compared with others",
-    )
-    run = found.add_argument_group("run")
-    run.add_argument("--seed", type=int, default=0)
-    run.add_argument("--accumulate", type=int, default=1, help="parts of a batch, for memory")
-    run.add_argument("--compile", action="store_true", help="use torch.compile")
-    run.add_argument("--save-seconds", type=float, default=300, help="between two saves")
-    run.add_argument("--workers", type=int, default=4, help="processes that read photos, if files")
-    photos = found.add_argument_group("classification only")
-    photos.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
-    photos.add_argument("--photo-size", type=int, help="side of the decoded photos in pixels")
-    photos.add_argument("--distill-from", type=Path, help="checkpoint of a teacher")
-    shared = {field.name for field in fields(Optimisation)}
-    for title, recipe in SETTINGS.items():
-        group = found.add_argument_group(title)
-        for field in fields(recipe):
-            if recipe is Optimisation or field.name not in shared:
-                _add_setting(group, recipe, field.name)
-    return found
-
-
-def _add_setting(group: Any, recipe: type[Optimisation], name: str) -> None:
-    """An option for a setting of a recipe, with its docstring as help."""
-    kind = get_type_hints(recipe)[name]
-    about = documented(recipe)[name].replace("%", "%%")
-    option = "--" + name.replace("_", "-")
-    if kind is bool:
-        group.add_argument(option, type=_yes_or_no, metavar="{yes,no}", help=about)
-    elif choices := get_args(kind):
-        group.add_argument(option, choices=choices, help=about)
-    else:
-        group.add_argument(option, type=kind, help=about)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train as the options say."""
-    options = parser().parse_args(arguments)
+    options = parser(__doc__).parse_args(arguments)
     device = _device()
     options.preset, options.backbone = choose(options.preset, options.backbone)
     recipe = overridden(options.preset, vars(options))
     check_range("accumulate", options.accumulate, 1)
     task = _task(options, recipe, device)
     model = _network(options, recipe, len(task.classes))
+    normal, how = (IMAGENET_MEAN, IMAGENET_STD), _recipe(options, arguments)
+    spec: Spec = model.spec  # type: ignore[assignment]
+    # Refuses now what no checkpoint could hold at the end.
+    about = Description(spec, task.classes, recipe.size, *normal, recipe=how)
+    options.out.mkdir(parents=True, exist_ok=True)
+    job = Job(
+        recipe,
+        options.out,
+        options.seed,
+        _identity(options, recipe, spec, len(task)),
+        options.accumulate,
+        options.save_seconds,
+    )
+    training = Training(job, model, task, device, fast=options.compile)
+    file = options.out / "model.safetensors"
+    if training.ended and file.exists():
+        print(f"the training in {options.out} has ended before: {file}")
+        return
+    training.run()
+    if training.rank == 0:
+        save_checkpoint(
+            training.result,
+            file,
+            classes=about.classes,
+            input_size=about.input_size,
+            mean=about.mean,
+            std=about.std,
+            accuracy=training.measured,
+            recipe=about.recipe,
+            half=True,
+        )
+        measured = [f"{k} {training.measured[v]:.2f} %" for k, v in task.headline.items()]
+        print(f"{', '.join(measured)}, {file}")
+
+
+def _identity(
+    options: argparse.Namespace, recipe: AnyRecipe, spec: Spec, photos: int
+) -> dict[str, Any]:
+    """What a training must have in common with the one that it goes on with."""
     identity = {
-        **{k: str(v) for k, v in asdict(model.spec).items()},  # type: ignore[call-overload]
+        **{k: str(v) for k, v in asdict(spec).items()},
         **{k: str(v) for k, v in asdict(recipe).items()},
         "data": str(options.data),
-        "photos": len(task),
+        "photos": photos,
         "seed": options.seed,
         "accumulate": options.accumulate,
         "backbone_weights": options.backbone_weights,
@@ -154,34 +120,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "distill_from": str(options.distill_from),
     }
     if isinstance(recipe, Recipe):
-        identity["photo_size"] = options.photo_size or recipe.size
-    options.out.mkdir(parents=True, exist_ok=True)
-    how = _recipe(options, arguments)
-    job = Job(
-        recipe, options.out, options.seed, identity, options.accumulate, options.save_seconds
-    )
-    training = Training(job, model, task, device, fast=options.compile)
-    training.run()
-    if training.rank == 0:
-        save_checkpoint(
-            training.result,
-            options.out / "model.safetensors",
-            classes=task.classes,
-            input_size=recipe.size,
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            accuracy=training.measured,
-            recipe=how,
-            half=True,
-        )
-        measured = [f"{k} {training.measured[v]:.2f} %" for k, v in task.headline.items()]
-        print(f"{', '.join(measured)}, {options.out / 'model.safetensors'}")
+        identity["photo_size"] = _side(options, recipe)
+    return identity
+
+
+def _side(options: argparse.Namespace, recipe: Recipe) -> int:
+    """Of the decoded photos."""
+    side: int = recipe.size if options.photo_size is None else options.photo_size
+    return side
 
 
 def _task(options: argparse.Namespace, recipe: AnyRecipe, device: torch.device) -> Task[Any]:
     """The data, and what is to be learned from them."""
     if isinstance(recipe, Recipe):
-        side = options.photo_size or recipe.size
+        side = _side(options, recipe)
         train, val = (
             open_photos(options.data, split, side, options.cache) for split in ("train", "val")
         )
@@ -264,12 +216,6 @@ def _recipe(options: argparse.Namespace, arguments: Sequence[str] | None) -> str
     except CheckpointError:  # none, or weights of other people
         earlier = None
     return f"{earlier}\n{own}" if earlier else own
-
-
-def _yes_or_no(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise argparse.ArgumentTypeError(f"must be yes or no, not {text}")
-    return text == "yes"
 
 
 if __name__ == "__main__":

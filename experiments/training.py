@@ -129,13 +129,20 @@ class Training(Generic[Batch]):
         return self.model if self.averaged is None else self.averaged.module
 
     @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.step == self.steps
+
+    @property
     def measured(self) -> dict[str, float]:
         """What the task measured after the last epoch."""
         return {k: v for k, v in self.history[-1].items() if k not in BOOKKEEPING}
 
     def run(self) -> None:
         """Train to the end of the recipe, with a progress bar and a log."""
-        log = SummaryWriter(self.job.out / "log", purge_step=self.step) if self.rank == 0 else None
+        log = None
+        if self.rank == 0:
+            log = SummaryWriter(self.job.out / "log", purge_step=self.step + 1)
         saved = started = time.monotonic()
         first = self.step  # that this process measures the speed of
         bar = tqdm(
@@ -146,7 +153,7 @@ class Training(Generic[Batch]):
             disable=self.rank > 0,
         )
         batches = self.task.feed(self._parts())
-        while self.step < self.steps:
+        while not self.ended:
             self.losses.append(self._advance(batches))
             bar.update(self.job.recipe.batch)
             if self.step % self.steps_per_epoch == 0:
@@ -235,14 +242,30 @@ class Training(Generic[Batch]):
             "optimizer": self.optimizer.state_dict(),
         }
         path = self.job.out / "state.pt"
-        torch.save(state, path.with_suffix(".new"))
-        os.replace(path.with_suffix(".new"), path)
+        new = path.with_suffix(".new")
+        try:
+            with new.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+            new.unlink(missing_ok=True)
+            raise ValueError(
+                f"{path} could not be written ({error}): make room for it, then the same command "
+                "goes on from what was saved before"
+            ) from error
+        os.replace(new, path)
 
     def _resume(self) -> None:
         path = self.job.out / "state.pt"
         if not path.exists():
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch raises very different things
+            raise ValueError(
+                f"{path} is damaged: put a copy of it there, or delete it to start again"
+            ) from error
         if state["identity"] != self.job.identity:
             changed = [k for k, v in self.job.identity.items() if state["identity"].get(k) != v]
             raise ValueError(

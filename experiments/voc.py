@@ -79,7 +79,7 @@ def open_voc(source: str, split: Literal["train", "val"]) -> Voc:
     root = place.parent.parent
     augmented = place / "trainaug.txt"
     chosen = augmented if split == "train" and augmented.is_file() else place / f"{split}.txt"
-    names = chosen.read_text().split()
+    names = [line.strip() for line in chosen.read_text().splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{chosen} is empty: it must name photos, one a line, without .jpg")
     return Voc(

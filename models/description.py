@@ -42,9 +42,11 @@ class Description:
     recipe: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.classes, tuple) or not all(map(_is_name, self.classes)):
+        names = self.classes if isinstance(self.classes, tuple) else (self.classes,)
+        if wrong := [name for name in names if not _is_name(name)]:
             raise ValueError(
-                f"classes must be a list of names of at most {MAX_NAME} characters in one line"
+                f"classes must be a list of names of at most {MAX_NAME} characters in one line, "
+                f"not {ascii(wrong[0])[:100]}"
             )
         if len(self.classes) != self.spec.num_classes:
             raise ValueError(

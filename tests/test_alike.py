@@ -58,7 +58,13 @@ def test_attentions_with_the_same_recipe_stand_in_one_table():
                     top1=49.5,
                 ),
                 report("alone", recipe("alone", "ca", first="another trunk")),
-                report("plain", recipe("plain", "none --seed 1"), (None, 32, "paper")),
+                report(
+                    "plain",
+                    recipe("plain", "none --seed=1")
+                    .replace("--out runs/plain ", "'--out=my runs/plain' ")
+                    .replace("runs/plain/model.safetensors", "'my runs/plain/model.safetensors'"),
+                    (None, 32, "paper"),
+                ),
                 report(
                     "theirs",
                     recipe("theirs", "drtam --implementation authors"),

@@ -13,6 +13,7 @@ from PIL import Image
 from pycocotools import mask as rle
 from shapes import GAPS, SOLIDS, annotation, write_coco
 
+from drtam.explain import load_photo
 from experiments.coco import open_coco
 from experiments.pictures import open_photo
 from experiments.precision import average_precision
@@ -161,9 +162,21 @@ def test_a_photo_is_turned_only_where_its_annotations_are(tmp_path):
     photo, exif = Image.new("RGB", (30, 20)), Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     photo.save(tmp_path / "photo.jpg", exif=exif)
-    assert open_photo(tmp_path / "photo.jpg").size == (30, 20)
     assert open_photo(tmp_path / "photo.jpg", (30, 20)).size == (30, 20)
     assert open_photo(tmp_path / "photo.jpg", (20, 30)).size == (20, 30)
+
+
+def test_pixels_are_those_of_the_page(tmp_path):
+    ramp = np.linspace(0, 65535, 30 * 20).reshape(20, 30).astype(np.uint16)
+    ink = np.zeros((20, 30, 4), dtype=np.uint8)  # black, on nothing
+    ink[5:10, 5:10, 3] = 255
+    for name, pixels in (("deep", ramp), ("ink", ink)):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(pixels).save(path)
+        found = np.asarray(open_photo(path, (30, 20)))
+        np.testing.assert_array_equal(found, np.asarray(load_photo(path)))
+        assert (found.min(), found.max()) == (0, 255)
+        assert 80 < found.mean() < 250
 
 
 def guesses(truth: Any, random: np.random.Generator) -> list[dict[str, Any]]:

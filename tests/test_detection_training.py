@@ -61,7 +61,7 @@ def test_a_detector_learns_shapes(tmp_path, capsys):
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(few, tmp_path):
-    assert_goes_on([str(few), *SMALL, "--epochs", "2"], tmp_path)
+    assert_goes_on([str(few), *SMALL, "--epochs", "2", "--warmup", "1"], tmp_path)
 
 
 def test_a_photo_and_its_objects_are_flipped_together(few):
@@ -148,6 +148,12 @@ def test_a_classifiers_weights_start_the_resnet_inside(tmp_path, name):
     torch.save(other, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=rf"does not fit {name}: \d+ of its tensors"):
         start_from(model, str(tmp_path / "other.pth"))
+
+
+def test_nothing_to_be_measured_on_is_refused_before_the_training(tmp_path):
+    data = write_coco(tmp_path / "data", train=3, val=1)  # the only one of val has no objects
+    with pytest.raises(ValueError, match=r"val.json must have objects on a photo, or nothing is"):
+        main([str(data), "--out", str(tmp_path / "out"), *SMALL])
 
 
 def test_preset_and_backbone_follow_from_each_other():

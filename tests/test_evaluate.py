@@ -60,6 +60,23 @@ def test_the_report_holds_what_was_measured(tiny, tmp_path, capsys):
     assert f"| None | 11.18 M | {plain['gflops']:.2f} |" in report
     whole = Report.read(tmp_path / "out" / "results.json")
     assert whole.results[1].params == plain["params"]
+    decoded = {np.load(file, mmap_mode="r").shape for file in tmp_path.glob("tiny-*/images.npy")}
+    assert decoded == {(2, 64, 64, 3), (2, 96, 96, 3)}, "each resolution has its own photos"
+    for more, says in (
+        (["--sizes", "0"], "sizes must be a whole number from 1 to 4096, not 0"),
+        (["--photo-size", "0"], "size must be a whole number from 1 to 4096, not 0"),
+        (["--faithfulness", "-3"], "faithfulness must be a whole number of at least 1, not -3"),
+        (["--boxes", "0"], "boxes must be a whole number of at least 1, not 0"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            main([paths[0], *arguments, *more])
+    detector = tmp_path / "detector.safetensors"
+    network = build_model("maskrcnn_resnet18", num_classes=2, seed=0)
+    save_checkpoint(
+        network, detector, classes=("", "tower"), input_size=64, mean=NORMAL[0], std=NORMAL[1]
+    )
+    with pytest.raises(ValueError, match="checkpoints must all be classifiers or none: the oth"):
+        main([paths[0], str(detector), *arguments])
     main([paths[0], *arguments, "--sizes", "64", "96", "--only-accuracy"])
     (fast,) = Report.read(tmp_path / "out" / "results.json").results
     assert fast.accuracy == whole.results[0].accuracy

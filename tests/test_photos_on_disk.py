@@ -95,15 +95,26 @@ def test_a_data_set_of_the_hub(tmp_path, monkeypatch):
     features = datasets.Features(
         image=datasets.Image(), label=datasets.ClassLabel(names=["grey", "red"])
     )
-    images = [Image.new("L", (20, 10), 128), Image.new("RGB", (10, 20), "red")]
-    rows = {"image": images, "label": [0, 1]}
+    deep = Image.fromarray(np.full((10, 10), 32896, dtype=np.uint16))
+    nothing = Image.new("RGBA", (10, 10))
+    images = [Image.new("L", (20, 10), 128), Image.new("RGB", (10, 20), "red"), deep, nothing]
+    rows = {"image": images, "label": [0, 1, 0, 1]}
     part = datasets.Dataset.from_dict(rows, features=features)
     monkeypatch.setattr(datasets, "load_dataset", lambda _: {"validation": part, "train": part})
     photos = open_photos("someone/something", "val", 8, tmp_path)
     assert photos.classes == ("grey", "red")
-    assert photos.labels.tolist() == [0, 1]
-    assert photos.images[:, 4, 4].tolist() == [[128, 128, 128], [255, 0, 0]]
+    assert photos.labels.tolist() == [0, 1, 0, 1]
+    grey, red, white = [128] * 3, [255, 0, 0], [255] * 3
+    assert photos.images[:, 4, 4].tolist() == [grey, red, grey, white]
+    row = {"image": images[:1], "label": [0]}
+    unlabelled, missing, empty = (
+        datasets.Dataset.from_dict(row | change, features=features)
+        for change in ({"label": [-1]}, {"image": [None]}, {"image": [], "label": []})
+    )
     for content, says in (
+        ({"test": unlabelled}, "a class for every photo, but in its split test some have -1"),
+        ({"val": missing}, "photo 0 of the data set cannot be read: its row has none"),
+        ({"val": empty}, "someone/something has no photos in val"),
         ({"train": part, "extra": part}, r"split val or validation or .* but it has train, extra"),
         ({"val": part.remove_columns("image")}, "columns image and label, .* but it has label"),
     ):

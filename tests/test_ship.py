@@ -25,6 +25,21 @@ from models.description import Description
 NORMAL = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
+def write_run(
+    run: Path,
+    attention: str | None,
+    classes: tuple[str, ...] = ("lion", "tower"),
+    recipe: str = "",
+    backbone: str = "resnet18",
+) -> Path:
+    """The folder of a training that has ended."""
+    run.mkdir(parents=True, exist_ok=True)
+    network = build_model(backbone, attention, num_classes=2, seed=0)
+    about = {"classes": classes, "mean": NORMAL[0], "std": NORMAL[1], "input_size": 64}
+    save_checkpoint(network, run / "model.safetensors", **about, recipe=recipe)
+    return run
+
+
 def run_example(card: str, photo: Path) -> dict[str, Any]:
     """What the card's code defines."""
     (example,) = re.findall(r"```\n(from .*?)```", card, re.DOTALL)
@@ -37,14 +52,12 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(
     tiny, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(evaluation, "_latency", lambda *_: 1.25)
-    runs = [tmp_path / "runs" / name for name in ("ours", "theirs")]
-    for run, attention in zip(runs, ("drtam", None), strict=True):
-        run.mkdir(parents=True)
+    runs = [
+        write_run(tmp_path / name, attention, recipe=f"first {tmp_path / name}\nsecond")
+        for name, attention in (("ours", "drtam"), ("theirs", None))
+    ]
+    for run in runs:
         (run / "log.csv").write_text("epoch,loss,top1,top5\n1,5.25,1.5,6.25\n")
-        network = build_model("resnet18", attention, num_classes=2, seed=0)
-        about = {"classes": ("lion", "tower"), "mean": NORMAL[0], "std": NORMAL[1]}
-        file = run / "model.safetensors"
-        save_checkpoint(network, file, **about, input_size=64, recipe=f"first {run}\nsecond")
     paths = [str(run / "model.safetensors") for run in runs]
     where = ["--data", str(tiny), "--cache", str(tmp_path), "--out", str(tmp_path / "out")]
     main([*paths, *where, "--sizes", "64", "96"])
@@ -86,12 +99,40 @@ def test_shipped_networks_come_with_their_card_and_their_best_resolution(
         assert f"## Evaluation of {name}\n" in results
     assert results.count("`later`") == 1
     assert "between seeds\n" not in results
-    before = {path: path.stat().st_mtime_ns for path in shelf.iterdir()}
-    with pytest.raises(ValueError, match="nowhere must be evaluated, but only ours, theirs were"):
-        ship([runs[0], tmp_path / "nowhere"], report, [], tmp_path)
+
+
+def test_what_would_not_be_true_is_not_shipped(tmp_path):
+    names, recipe = ("lion", "tower"), "first\nsecond"
+    ours = write_run(tmp_path / "ours", "drtam", names, recipe)
+    item = Evaluation("ours", 1, 1.0, 1.0, {64: Accuracy(45, 65, 5)}, {}, {}, recipe)
+    report = Report("command", "machine", 100, 0, 64, [item])
+    (tmp_path / "experiments").mkdir()
+    ship([ours], report, [], tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    again, renamed = (tmp_path / name / "ours" for name in ("again", "renamed"))
+    for run, says in (
+        (write_run(tmp_path / "other", "ca"), "other must be evaluated, but only ours were"),
+        (write_run(again, "ca", names, "x"), "ours was trained anew, or is another training"),
+        (write_run(renamed, "ca", ("cat", "dog"), recipe), "ours must know the classes of"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            ship([run], report, [], tmp_path)
+    detector = write_run(tmp_path / "detector", None, backbone="maskrcnn_resnet18")
+    for also, says in (
+        (detector, "must hold a classifier, not maskrcnn_resnet18"),
+        (tmp_path / "nowhere", r"There is no file .*nowhere/model\.safetensors"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            ship([ours], report, [also], tmp_path)
     with pytest.raises(ValueError, match="one training at most can be shipped as drtam-resnet18"):
-        ship([runs[0], runs[0]], report, [], tmp_path)
-    assert {path: path.stat().st_mtime_ns for path in shelf.iterdir()} == before
+        ship([ours, ours], report, [], tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_results_of_others_than_classifiers_are_refused(tmp_path):
+    (tmp_path / "results.json").write_text('{"machine": "", "results": [{"name": ""}]}')
+    with pytest.raises(ValueError, match=r"results\.json must hold the results of classifiers"):
+        Report.read(tmp_path / "results.json")
 
 
 def test_networks_with_two_seeds_say_how_far_these_are_apart():

@@ -49,6 +49,15 @@ def test_the_augmented_part_replaces_the_list_and_adds_the_labels_that_are_missi
     assert {p.parent.name for p in val.labels} == {"SegmentationClass"}  # VOC's own, never SBD's
 
 
+def test_names_may_hold_spaces(data):
+    for folder, kind in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        (data / folder / f"val0.{kind}").rename(data / folder / f"my cat.{kind}")
+    (data / "ImageSets" / "Segmentation" / "val.txt").write_text("my cat \r\n\nval1\n")
+    val = open_voc(str(data), "val")
+    assert [p.stem for p in val.photos] == ["my cat", "val1"]
+    assert val.read(0)[0].size == (96, 96)
+
+
 def test_voc2012_is_found_in_its_devkit_with_21_classes(data, tmp_path):
     (data / "classes.txt").unlink()
     (tmp_path / "VOCdevkit").mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import BinaryIO
 
@@ -86,6 +86,18 @@ def load_photo(source: str | os.PathLike[str] | BinaryIO, max_side: int = 1536) 
             "This file could not be read as a photo. It may be damaged or of another kind: "
             f"save it as JPEG or PNG and try again. ({', '.join(FORMATS)} are understood.)"
         ) from error
+
+
+def to_rgb(image: Image.Image, *, turn: bool = True) -> Image.Image:
+    """An opened image as 8-bit sRGB in its own size, converted as ``load_photo`` does.
+
+    Args:
+        image: of any mode.
+        turn: upright, if its EXIF data says so; else as it is stored.
+    """
+    side = max(image.size)
+    decoded = _shrunk(image, side)
+    return _to_rgb(decoded if turn else replace(decoded, turn=None), side)
 
 
 def check_size(width: int, height: int) -> None:
@@ -257,7 +269,7 @@ def prepare(
     if not STRIDE <= size <= 1024:
         raise ValueError(f"size must be from {STRIDE} to 1024, not {size}")
     check_size(*photo.size)
-    rgb = _to_rgb(_shrunk(photo, max(photo.size)), max(photo.size))
+    rgb = to_rgb(photo)
     pixels = rgb.resize(fit(*rgb.size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
     values = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
     scale = torch.tensor((mean, std)).view(2, 1, 3, 1, 1)
