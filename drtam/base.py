@@ -58,10 +58,11 @@ def attention_layers(model: nn.Module) -> dict[str, AttentionModule]:
 
     A layer is named after the module that holds its attention: ``layer3.5`` for
     ``layer3.5.attention``. Where one module holds several, or where the network itself or
-    another attention module holds it, the name is the attention module's own path.
+    another attention module holds it, the name is the attention module's own path. Names do not
+    say what ``torch.compile`` wraps.
     """
     found = {
-        path: module
+        ".".join(part for part in path.split(".") if part != "_orig_mod"): module
         for path, module in model.named_modules()
         if isinstance(module, AttentionModule)
     }

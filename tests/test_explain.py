@@ -235,6 +235,10 @@ def strip() -> nn.Module:
         (strip, None, r"not \(1, 8, 94\)"),
         (Foreign, 7, "target must be from 0 to 6, not 7"),
         (Foreign, -1, "target must be from 0 to 6, not -1"),
+        (Foreign, "lion", "target must be the number of a class, or .*, not 'lion'"),
+        (Foreign, 1.5, "target must be the number of a class, or .*, not 1.5"),
+        (Foreign, torch.tensor([True]), "target must be the number of a class, or one for each"),
+        (Foreign, [], "target must be the number of a class, or one for each image, not"),
     ],
 )
 def test_what_cannot_be_explained_is_refused(network, target, says, lion_tensor):

@@ -11,7 +11,16 @@ from torch import nn
 from torch.nn.utils import prune
 
 from drtam import DRTAM
-from drtam.explain import Off, ablate, analyze, channel_effects, drtam_steps, faithfulness
+from drtam.explain import (
+    Off,
+    ablate,
+    analyze,
+    arrays,
+    channel_effects,
+    drtam_steps,
+    faithfulness,
+    of_image,
+)
 from drtam.explain.faithfulness_stability import shuffled
 
 
@@ -63,13 +72,37 @@ def test_a_compiled_network_is_explained_as_it_was_written(how):
         model.compile(backend="aot_eager")
     compiled(image)  # compiled without anything that looks into it
     found = analyze(compiled, image)
-    (layer,), (name,) = expected.layers.values(), found.layers
+    ((name, layer),) = expected.layers.items()
     assert layer.gradcam.any()
     torch.testing.assert_close(found.layers[name].gradcam, layer.gradcam)
     again = channel_effects(compiled, image, name, [Off()], count=3)
     assert again.measured.any()
     torch.testing.assert_close(again.measured, effects.measured)
     torch.testing.assert_close(again.estimate, effects.estimate)
+
+
+class Views(nn.Module):
+    """Looks at each image as it is and mirrored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = DRTAM(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        both = self.gate(torch.cat((x, x.flip(3)))).mean((2, 3))
+        return torch.stack(both.chunk(2)).mean(0)
+
+
+def test_of_several_views_of_an_image_none_is_taken_for_the_image():
+    found = analyze(Views(), torch.rand(2, 3, 9, 9))
+    assert found.logits.shape == (2, 3)
+    assert found.layers["gate"].gradcam.shape == (4, 9, 9)
+    with pytest.raises(ValueError, match="one has 4 maps for 2 images: which of them"):
+        of_image(found.compact(), 0)
+    with pytest.raises(ValueError, match="analysis must be of one image, but holds 2: of_image"):
+        arrays(analyze(Views(), torch.rand(3, 9, 9)))
+    with pytest.raises(ValueError, match="analysis must be of one image, but holds 2: of_image"):
+        arrays(analyze(nn.Sequential(DRTAM(3)), torch.rand(2, 3, 9, 9)))
 
 
 class Detached(nn.Module):

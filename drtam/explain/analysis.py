@@ -164,20 +164,33 @@ def targeted(output: Any, target: int | Tensor | None) -> tuple[ClassScores, Ten
     Raises:
         ValueError: as ``analyze`` does.
     """
-    least = 1 if target is None else 1 + int(torch.as_tensor(target).max())
-    scores = class_scores(output, least=least)
-    return scores, _targets(scores.values, target)
-
-
-def _targets(logits: Tensor, target: int | Tensor | None) -> Tensor:
     if target is None:
-        return logits.argmax(1)
-    given = torch.as_tensor(target, device=logits.device)
+        scores = class_scores(output)
+        return scores, scores.values.argmax(1)
+    given = _classes(target)
+    scores = class_scores(output, least=1 + int(given.max()))
+    return scores, _targets(scores.values, given)
+
+
+def _classes(target: int | Tensor) -> Tensor:
+    """Whole numbers, at least one."""
+    try:
+        given = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):  # a name, a list of several lengths
+        given = torch.empty(0)
+    if given.is_floating_point() or given.dtype == torch.bool or not given.numel():
+        raise ValueError(
+            f"target must be the number of a class, or one for each image, not {target!r}"
+        )
+    return given
+
+
+def _targets(logits: Tensor, given: Tensor) -> Tensor:
     if given.dim() and given.shape != logits.shape[:1]:
         raise ValueError(f"target must have one class for each image, not {tuple(given.shape)}")
-    targets = given.expand(logits.shape[:1])
-    if targets.is_floating_point() or not ((targets >= 0) & (targets < logits.shape[1])).all():
-        raise ValueError(f"target must be from 0 to {logits.shape[1] - 1}, not {target}")
+    targets = given.to(logits.device).expand(logits.shape[:1])
+    if not ((targets >= 0) & (targets < logits.shape[1])).all():
+        raise ValueError(f"target must be from 0 to {logits.shape[1] - 1}, not {given.tolist()}")
     return targets.long()
 
 

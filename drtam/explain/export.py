@@ -49,6 +49,9 @@ def arrays(analysis: Analysis) -> dict[str, npt.NDArray[np.generic]]:
 
     Args:
         analysis: of one image, compact or not.
+
+    Raises:
+        ValueError: it is of several, or a layer saw several.
     """
     found = {
         "logits": analysis.logits,
@@ -72,9 +75,20 @@ def of_image(analysis: Analysis, index: int) -> Analysis:
 
     Raises:
         IndexError: the batch has no such image; -1 is its last.
+        ValueError: a layer saw more maps than there are images, such as several views of each.
     """
-    chosen = range(len(analysis.target))[index]
-    return map_tensors(analysis, lambda value: value[chosen : chosen + 1])
+    images = len(analysis.target)
+    chosen = range(images)[index]
+
+    def own(values: Tensor) -> Tensor:
+        if len(values) not in (0, images):  # 0: the output of a compact analysis
+            raise ValueError(
+                f"each layer must have seen every image once, but one has {len(values)} maps for "
+                f"{images} images: which of them are one image's, only the network knows"
+            )
+        return values[chosen : chosen + 1]
+
+    return map_tensors(analysis, own)
 
 
 def _of_layer(layer: LayerAnalysis) -> dict[str, Tensor]:
@@ -107,6 +121,10 @@ def _tensors(value: object, prefix: str = "") -> dict[str, Tensor]:
 
 
 def _array(values: Tensor) -> npt.NDArray[np.generic]:
+    if len(values) != 1:
+        raise ValueError(
+            f"analysis must be of one image, but holds {len(values)}: of_image takes one out"
+        )
     first = values[0].detach().cpu()
     array: npt.NDArray[np.generic] = (
         first.float() if first.is_floating_point() else first
