@@ -4,6 +4,9 @@ export VIRTUAL_ENV := $(abspath $(VENV))
 BIN := $(VENV)/bin
 export HOST ?= 127.0.0.1
 export PORT ?= 7860
+# Where it is set, every start of Python compiles torch and gradio anew, which takes longer than
+# all else.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test lint audit browser screenshots clean
 
