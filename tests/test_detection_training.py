@@ -24,8 +24,8 @@ from models import build_model
 from models.checkpoints import load_checkpoint
 
 CPU = torch.device("cpu")
-SMALL = ["--backbone", "maskrcnn_resnet18", "--size", "96", "--regions", "16"]
-LEARNING = ["--epochs", "3", "--warmup", "1", "--workers", "0"]
+SMALL = ["--backbone", "maskrcnn_resnet18", "--size", "96", "--regions", "8"]
+LEARNING = ["--epochs", "2", "--warmup", "0.7", "--workers", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def renamed(data: Path) -> Path:
 
 def test_a_detector_learns_shapes(tmp_path, capsys):
     # Chance: an untrained network's box and mask AP50 are 0.0.
-    data = write_coco(tmp_path / "shapes", train=97, val=6)
+    data = write_coco(tmp_path / "shapes", train=97, val=4)
     main([str(data), "--out", str(tmp_path), *SMALL, *LEARNING])
     last = rows(tmp_path)[-1]
     assert last["box_AP50"] > 25
