@@ -22,6 +22,7 @@ from drtam.explain.gradients import score_gradients
 from drtam.explain.interventions import Intervention, LayerChange, PhotoRegion
 from drtam.explain.recording import evaluating
 from drtam.explain.scores import are_boxes
+from drtam.explain.turns import turn
 
 Named = dict[str, Tensor]
 
@@ -181,7 +182,7 @@ def channel_effects(
     channels = estimate.abs().topk(min(count, estimate.shape[1]), dim=1).indices  # (B, n)
     measured = []
     for column in channels.unbind(1):
-        with _one_channel(module, plan, column):
+        with turn(model), _one_channel(module, plan, column):
             measured.append(_log_probability(model, image, targets)[0] - before)
     effects = torch.stack(measured, dim=1)
     order = effects.abs().argsort(dim=1, descending=True)

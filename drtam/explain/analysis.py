@@ -91,8 +91,8 @@ def analyze(model: nn.Module, image: Tensor, target: int | Tensor | None = None)
     Args:
         model: any network with DRTAM, CBAM or CoordinateAttention modules inside: a classifier,
             a semantic segmentation, a detector of torchvision's, or a backbone of features; see
-            ``class_scores``. It is left as it was: mode, weights, gradients. But while
-            this runs its modules are not, so one thread at a time may explain a network.
+            ``class_scores``. It is left as it was: mode, weights, gradients. While this runs
+            its modules are not: other threads that explain it wait, and none may run it.
         image: (B, 3, H, W) or (3, H, W), normalised as the network expects.
         target: the class that Grad-CAM explains, 0 to K - 1, or (B,), one for each image; by
             default each image's best. Where a detector finds no box of it, Grad-CAM is 0.

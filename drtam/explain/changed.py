@@ -18,6 +18,7 @@ from drtam.coordinate import CATrace, CoordinateAttention
 from drtam.descriptors import Descriptors
 from drtam.dual import DRTAM, DRTAMTrace
 from drtam.explain.interventions import ExactResidual, Flat, LayerChange, MapRegion, Off, gains
+from drtam.explain.turns import turn
 from drtam.factors import Factors, combined_terms
 from drtam.no_attention import NoAttentionTrace
 from drtam.passes import recalibrate
@@ -54,8 +55,8 @@ def intervening(model: nn.Module, changes: Sequence[LayerChange]) -> Iterator[No
 
     Every call of a layer is changed, whether by ``forward``, ``trace`` or ``analyze``; the
     weights are not. On leaving, also by an exception, the modules are as they were. Where two
-    contexts are open, a layer follows the inner one that changes it. One thread at a time may do
-    this with a network.
+    contexts are open, a layer follows the inner one that changes it. Other threads that explain
+    the network wait.
 
     Args:
         model: any network with attention modules inside.
@@ -66,17 +67,19 @@ def intervening(model: nn.Module, changes: Sequence[LayerChange]) -> Iterator[No
     """
     plans = changes_by_layer(model, changes)
     modules = attention_layers(model)
-    before = {name: modules[name].__dict__.get("trace") for name in plans}
-    try:
-        for name, plan in plans.items():
-            change = partial(changed_trace, modules[name], changes=plan)  # a copy's is of the copy
-            modules[name].__dict__["trace"] = change
-        yield
-    finally:
-        for name, trace in before.items():
-            modules[name].__dict__.pop("trace", None)
-            if trace is not None:
-                modules[name].__dict__["trace"] = trace
+    with turn(model):
+        before = {name: modules[name].__dict__.get("trace") for name in plans}
+        try:
+            for name, plan in plans.items():
+                # a copy's is of the copy
+                change = partial(changed_trace, modules[name], changes=plan)
+                modules[name].__dict__["trace"] = change
+            yield
+        finally:
+            for name, trace in before.items():
+                modules[name].__dict__.pop("trace", None)
+                if trace is not None:
+                    modules[name].__dict__["trace"] = trace
 
 
 def changes_by_layer(

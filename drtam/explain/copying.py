@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from drtam.explain.turns import turn
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -15,10 +17,11 @@ def copied(model: M) -> M:
 
     In the copy such a weight is detached until the next forward pass computes it anew.
     """
-    computed = {
-        id(value): value.detach().clone()
-        for module in model.modules()
-        for value in vars(module).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
-    return copy.deepcopy(model, computed)
+    with turn(model):
+        computed = {
+            id(value): value.detach().clone()
+            for module in model.modules()
+            for value in vars(module).values()
+            if isinstance(value, Tensor) and not value.is_leaf
+        }
+        return copy.deepcopy(model, computed)

@@ -14,6 +14,7 @@ from drtam.base import AttentionModule, AttentionTrace, attention_layers
 from drtam.descriptors import Descriptors
 from drtam.dual import DRTAMTrace
 from drtam.explain.residual import exact_residual
+from drtam.explain.turns import turn
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,17 @@ def recording(model: nn.Module) -> Iterator[dict[str, Record]]:
     """
     records: dict[str, Record] = {}
     modules = attention_layers(model)
-    before = {name: module.__dict__.get("trace") for name, module in modules.items()}
-    try:
-        for name, module in modules.items():
-            module.__dict__["trace"] = _recorder(name, module, records)
-        yield records
-    finally:
-        for name, module in modules.items():
-            del module.__dict__["trace"]
-            if before[name] is not None:
-                module.__dict__["trace"] = before[name]
+    with turn(model):
+        before = {name: module.__dict__.get("trace") for name, module in modules.items()}
+        try:
+            for name, module in modules.items():
+                module.__dict__["trace"] = _recorder(name, module, records)
+            yield records
+        finally:
+            for name, module in modules.items():
+                del module.__dict__["trace"]
+                if before[name] is not None:
+                    module.__dict__["trace"] = before[name]
 
 
 def _recorder(
@@ -92,15 +94,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
     What was compiled runs as it was written: its graph leaves out what looks into it.
     """
-    modes = {module: module.training for module in model.modules()}
-    try:
-        with _as_written(model):
-            model.eval()
-            yield
-    finally:
-        model.train(modes[model])  # which a network may have made its own
-        for module, training in modes.items():
-            module.training = training
+    with turn(model):
+        modes = {module: module.training for module in model.modules()}
+        try:
+            with _as_written(model):
+                model.eval()
+                yield
+        finally:
+            model.train(modes[model])  # which a network may have made its own
+            for module, training in modes.items():
+                module.training = training
 
 
 def _as_written(model: nn.Module) -> AbstractContextManager[object]:
