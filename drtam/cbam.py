@@ -57,9 +57,8 @@ class CBAM(AttentionModule):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_range("channels", channels, 1)
-        check_range("r", r, 1, 128)
-        self.channels, self.r = channels, r
+        self.channels = channels = check_range("channels", channels, 1)
+        self.r = r = check_range("r", r, 1, 128)
         where: Factory = {"device": device, "dtype": dtype}
         hidden = max(1, channels // r)
         self.mlp = nn.Sequential(

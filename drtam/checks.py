@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from torch import Tensor
 
 
-def check_range(name: str, value: int, low: int, high: int | None = None) -> None:
-    """Raise ``ValueError`` unless ``value`` is a whole number in [low, high]."""
+def check_range(name: str, value: int, low: int, high: int | None = None) -> int:
+    """``value`` as Python's own whole number, which NumPy's are not.
+
+    Raises:
+        ValueError: it is none, or outside [low, high].
+    """
     allowed = f"from {low} to {high}" if high is not None else f"of at least {low}"
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise ValueError(f"{name} must be a whole number {allowed}, not {value!r}")
     if value < low or (high is not None and value > high):
         raise ValueError(f"{name} must be a whole number {allowed}, not {value}")
+    return int(value)
 
 
 def check_feature(x: Tensor, channels: int) -> None:

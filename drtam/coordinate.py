@@ -58,9 +58,8 @@ class CoordinateAttention(AttentionModule):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_range("channels", channels, 1)
-        check_range("r", r, 1, 128)
-        self.channels, self.r = channels, r
+        self.channels = channels = check_range("channels", channels, 1)
+        self.r = r = check_range("r", r, 1, 128)
         where: Factory = {"device": device, "dtype": dtype}
         hidden = max(8, channels // r)
         self.reduce = nn.Conv1d(channels, hidden, kernel_size=1, **where)

@@ -64,8 +64,9 @@ class DRTAM(AttentionModule):
         self, channels: int, s: int = 3, n: int = 1, r: int = 32, **options: Unpack[Options]
     ) -> None:
         super().__init__()
-        self.channels, self.s, self.n, self.r = channels, s, n, r
         self.initial = RankOneAttention(channels, s=s, n=n, r=r, **options)
+        self.channels, self.s = self.initial.channels, self.initial.s
+        self.n, self.r = self.initial.n, self.initial.r
         mlp = self.initial.mlp
         self.complement = RankOneAttention(channels, s=s, n=n, r=r, mlp=mlp, **options)
 

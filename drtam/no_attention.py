@@ -48,8 +48,7 @@ class NoAttention(AttentionModule):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        check_range("channels", channels, 1)
-        self.channels = channels
+        self.channels = check_range("channels", channels, 1)
 
     def trace(self, x: Tensor) -> NoAttentionTrace:
         """X (B, C, H, W), and the ones that it is multiplied with."""

@@ -65,12 +65,11 @@ class RankOneAttention(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_range("channels", channels, 1)
-        check_range("s", s, 1, 16)
-        check_range("n", n, 1, 64)
-        check_range("r", r, 1, 128)
-        check_range("least_hidden", least_hidden, 1)
-        self.channels, self.s, self.n, self.r = channels, s, n, r
+        self.channels = channels = check_range("channels", channels, 1)
+        self.s = s = check_range("s", s, 1, 16)
+        self.n = n = check_range("n", n, 1, 64)
+        self.r = r = check_range("r", r, 1, 128)
+        least_hidden = check_range("least_hidden", least_hidden, 1)
         self.max_pools = max_pools
         where: Factory = {"device": device, "dtype": dtype}
         hidden = max(least_hidden, channels // r)

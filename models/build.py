@@ -81,11 +81,11 @@ class Spec:
         _check_choice("attention", self.attention, (None, *ATTENTIONS))
         _check_choice("placement", self.placement, get_args(Placement))
         _check_choice("implementation", self.implementation, IMPLEMENTATIONS)
-        check_range("s", self.s, 1, 16)
-        check_range("n", self.n, 1, 64)
-        check_range("r", self.r, 1, 128)
         least = 2 if self.backbone in DETECTORS else 1  # the background is one of them
-        check_range("num_classes", self.num_classes, least, MAX_CLASSES)
+        ranges = {"s": (1, 16), "n": (1, 64), "r": (1, 128), "num_classes": (least, MAX_CLASSES)}
+        for name, (low, high) in ranges.items():
+            whole = check_range(name, getattr(self, name), low, high)
+            object.__setattr__(self, name, whole)  # JSON has no NumPy numbers
         if self.placement == "stage" and "resnet" not in self.backbone:
             raise ValueError(
                 f"placement must be 'block' for {self.backbone!r}: 'stage' is for ResNet"
@@ -137,7 +137,7 @@ def build_model(
     spec = Spec(backbone, attention, s, n, r, placement, num_classes, implementation)
     if seed is None:
         return _build(spec)
-    check_range("seed", seed, 0, 2**63 - 1)
+    seed = check_range("seed", seed, 0, 2**63 - 1)
     with _seeding, torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
         model = _build(spec)

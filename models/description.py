@@ -53,7 +53,8 @@ class Description:
                 f"classes must have as many names as the network has classes, "
                 f"{self.spec.num_classes}, not {len(self.classes)}"
             )
-        check_range("input_size", self.input_size, 1, 4096)
+        side = check_range("input_size", self.input_size, 1, 4096)
+        object.__setattr__(self, "input_size", side)  # JSON has no NumPy numbers
         _check_colours("mean", self.mean)
         _check_colours("std", self.std)
         if min(self.std) <= 0:

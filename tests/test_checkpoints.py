@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -41,6 +42,18 @@ def test_a_network_comes_back_from_its_file_alone(tmp_path, backbone, attention,
     with torch.no_grad():
         assert torch.equal(loaded.model(image), network(image))
     assert [p.name for p in tmp_path.iterdir()] == ["network.safetensors"]
+
+
+def test_whole_numbers_may_be_numpys(tmp_path):
+    s, n, r, count, seed, side = np.array((2, 3, 8, 3, 5, 64))
+    network = build_model("resnet18", "drtam", s=s, n=n, r=r, num_classes=count, seed=seed)
+    assert str(network) == str(
+        build_model("resnet18", "drtam", s=2, n=3, r=8, num_classes=3, seed=5)
+    )
+    about = ABOUT | {"classes": list("abc"), "input_size": side}
+    save_checkpoint(network, tmp_path / "network.safetensors", **about)
+    found = load_checkpoint(tmp_path / "network.safetensors").description
+    assert (found.spec, found.input_size) == (network.spec, 64)
 
 
 def test_a_detector_comes_back_with_anchors_on_its_own_device(tmp_path):
