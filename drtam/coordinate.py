@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from drtam.base import AttentionModule, Factory
 from drtam.checks import check_feature, check_range
 from drtam.passes import laid_out_as, strip_means
+from drtam.recorded import recorded
 from drtam.start import answer, gate_logit
 
 
@@ -34,6 +36,21 @@ class CATrace:
     def spatial(self) -> Tensor:
         """The mean of ``attention()`` over C: (B, H, W), in (0, 1)."""
         return torch.einsum("bch,bcw->bhw", self.h, self.w) / self.h.shape[1]
+
+
+class PointConv(nn.Conv1d):
+    """torch's ``Conv1d`` with a kernel of 1, as a product of matrices.
+
+    It takes and gives strips of a channels_last X as they lie in memory, and is fused by a
+    compiler, where a convolution is copied to and fro.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, L) to (B, O, L)."""
+        if recorded(x) and not torch.compiler.is_compiling():
+            return super().forward(x)
+        mixed = functional.linear(x.transpose(1, 2), self.weight[..., 0], self.bias)
+        return mixed.transpose(1, 2)
 
 
 class CoordinateAttention(AttentionModule):
@@ -62,16 +79,16 @@ class CoordinateAttention(AttentionModule):
         self.r = r = check_range("r", r, 1, 128)
         where: Factory = {"device": device, "dtype": dtype}
         hidden = max(8, channels // r)
-        self.reduce = nn.Conv1d(channels, hidden, kernel_size=1, **where)
+        self.reduce = PointConv(channels, hidden, kernel_size=1, **where)
         self.norm = nn.BatchNorm1d(hidden, **where)
         self.act = nn.Hardswish()
-        self.height = nn.Conv1d(hidden, channels, kernel_size=1, **where)
-        self.width = nn.Conv1d(hidden, channels, kernel_size=1, **where)
+        self.height = PointConv(hidden, channels, kernel_size=1, **where)
+        self.width = PointConv(hidden, channels, kernel_size=1, **where)
 
     def trace(self, x: Tensor) -> CATrace:
         """X (B, C, H, W) to the output, with every step on the way kept."""
         check_feature(x, self.channels)
-        pooled = torch.cat(strip_means(x), dim=2)  # (B, C, H + W)
+        pooled = strip_means(x).transpose(1, 2)  # (B, C, H + W)
         mixed = self.act(self.norm(self.reduce(pooled)))  # (B, hidden, H + W)
         height, width = x.shape[2], x.shape[3]
         h = torch.sigmoid(self.height(mixed.narrow(2, 0, height)))  # (B, C, H)

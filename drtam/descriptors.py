@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from drtam.factors import Factors
-from drtam.passes import means, recalibrate
+from drtam.passes import means
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,10 @@ class Descriptors:
         Each equation leaves out the factor of the axis that was averaged away, so the result
         is exact when that factor is all ones and an approximation otherwise.
         """
-        strips, over_c = self.strips, factors.spatial()
-        along = torch.cat((factors.h, factors.w), dim=1)[:, None, :, None]
-        feature = strips.transpose(1, 2)[..., None]  # (B, C, H + W, 1)
-        covered = recalibrate(feature, factors.c[:, None], along)[..., 0].transpose(1, 2)
+        strips = self.strips
+        along = torch.cat((factors.h, factors.w), dim=1)[..., None]  # (B, H + W, 1)
+        covered = (along * factors.c[:, None]).to(strips.dtype)
         return Descriptors._of_strips(
-            strips - covered,  # Eqn 12, 13
-            torch.addcmul(self.hw, self.hw, over_c, value=-1),  # Eqn 14
+            torch.addcmul(strips, strips, covered, value=-1),  # Eqn 12, 13
+            torch.addcmul(self.hw, self.hw, factors.spatial(), value=-1),  # Eqn 14
         )

@@ -30,23 +30,24 @@ def means(x: Tensor) -> tuple[Tensor, Tensor]:
     return pool(x)
 
 
-def strip_means(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The means of X (B, C, H, W) over W and over H: (B, C, H) and (B, C, W)."""
+def strip_means(x: Tensor) -> Tensor:
+    """The means of X (B, C, H, W) over W and over H, one behind the other: (B, H + W, C)."""
     if recorded(x) or not _is_channels_last(x):
-        return x.mean(3), x.mean(2)
+        return torch.cat([x.mean(i).transpose(1, 2) for i in (3, 2)], dim=1)
     batch, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1)
-    over_w = rows.reshape(batch * height, width, channels).mean(1)
-    over_h = rows.reshape(batch, height, width * channels).mean(1)
-    over_w, over_h = over_w.view(batch, height, channels), over_h.view(batch, width, channels)
-    return over_w.transpose(1, 2), over_h.transpose(1, 2)
+    over_w = _average(rows.reshape(batch * height, width, channels)).view(batch, height, channels)
+    over_h = _average(rows.reshape(batch, height, width * channels)).view(batch, width, channels)
+    return torch.cat((over_w, over_h), dim=1)
 
 
 def laid_out_as(x: Tensor, gate: Tensor) -> Tensor:
     """A gate (B, C, L) whose channels lie in memory as those of X, with which it is multiplied."""
-    if recorded(x) or not _is_channels_last(x):
+    if recorded(x):
         return gate
-    return gate.transpose(1, 2).contiguous().transpose(1, 2)
+    if _is_channels_last(x):
+        return gate.transpose(1, 2).contiguous().transpose(1, 2)
+    return gate.contiguous()
 
 
 def recalibrate(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
@@ -95,13 +96,10 @@ def _means(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _means_at_once(x: Tensor) -> tuple[Tensor, Tensor]:
     if recorded(x) or not _is_channels_last(x):
-        return torch.cat([x.mean(i).transpose(1, 2) for i in (3, 2)], dim=1), x.mean(1)
+        return strip_means(x), x.mean(1)
     batch, channels, height, width = x.shape
-    rows = x.permute(0, 2, 3, 1)
-    over_w = _average(rows.reshape(batch * height, width, channels)).view(batch, height, channels)
-    over_h = _average(rows.reshape(batch, height, width * channels)).view(batch, width, channels)
-    over_c = _average(rows.reshape(1, batch * height * width, channels).transpose(1, 2))
-    return torch.cat((over_w, over_h), dim=1), over_c.view(batch, height, width)
+    rows = x.permute(0, 2, 3, 1).reshape(1, batch * height * width, channels)
+    return strip_means(x), _average(rows.transpose(1, 2)).view(batch, height, width)
 
 
 def _average(x: Tensor) -> Tensor:

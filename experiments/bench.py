@@ -35,6 +35,7 @@ from experiments.transcriptions import transcribed
 from experiments.workloads import DTYPES, USUAL, compared, feature, inference, step, wait
 from models import ATTENTIONS, CLASSIFIERS
 
+COMPILED = {None: "", "network": ", torch.compile", "attention": ", attention compiled"}
 STAGES = ((256, 56), (512, 28), (1024, 14), (2048, 7))  # C and side of ResNet-50's at 224 px
 
 
@@ -57,15 +58,23 @@ def of_networks(
     works = []
     for model in models.values():
         model.to(x.device).to(memory_format=torch.channels_last)
-        if options.compile:
-            model.compile()
+        for part in _compiled(model, options.compile):
+            part.compile()
         works.append(work(model, x))
     plain, *attended = works
     found = ratios(plain, *attended, rounds=options.rounds)
-    compiled = ", torch.compile" if options.compile else ""
-    size = f"{options.dtype}, batch {options.batch}, {options.size} px{compiled}"
+    size = f"{options.dtype}, batch {options.batch}, {options.size} px{COMPILED[options.compile]}"
     title = f"{options.backbone}, {what}, {size}"
     return Table(title, "the plain network", dict(zip(list(models)[1:], found, strict=True)))
+
+
+def _compiled(model: nn.Module, what: str | None) -> list[nn.Module]:
+    """What of a network is compiled: nothing, itself, or each attention by itself."""
+    if what is None:
+        return []
+    if what == "network":
+        return [model]
+    return [part for path, part in model.named_modules() if path.endswith("attention")]
 
 
 def bench_module(options: argparse.Namespace) -> Table:
@@ -117,7 +126,13 @@ def _parser() -> argparse.ArgumentParser:
         made[name].add_argument("--batch", type=int, default=1)
         made[name].add_argument("--dtype", choices=DTYPES, default="float32")
     for name in ("network", "train"):
-        made[name].add_argument("--compile", action="store_true", help="use torch.compile")
+        made[name].add_argument(
+            "--compile",
+            nargs="?",
+            const="network",
+            choices=("network", "attention"),
+            help="with torch.compile: all of it, or each attention module by itself",
+        )
     made["analyze"].add_argument("--attention", choices=ATTENTIONS, default="drtam")
     made["growth"].add_argument("--largest", type=int, default=1024, help="of any axis")
     return parser
