@@ -19,15 +19,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor, nn
 
 from drtam.checks import check_range
-from experiments.bench_analyze import bench_analyze
-from experiments.bench_growth import bench_growth
-from experiments.bench_memory import bench_memory
-from experiments.bench_page import bench_page
 from experiments.benchmarks import Table, record
 from experiments.machine import commit, machine
 from experiments.timing import Ratio, ratios
@@ -99,23 +96,37 @@ def bench_module(options: argparse.Namespace) -> Table:
     return Table(title, "one pass that reads X and one that writes it too", rows)
 
 
+HERE = {"network": bench_network, "train": bench_train, "module": bench_module}
+
+
+def _module(name: str) -> Callable[[argparse.Namespace], Table]:
+    """A benchmark in a module of its own, whose libraries are imported for it alone."""
+
+    def run(options: argparse.Namespace) -> Table:
+        bench: Callable[[argparse.Namespace], Table]
+        bench = resolve_name(f"experiments.bench_{name}.bench_{name}")
+        return bench(options)
+
+    return run
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True)
     made = {}
-    for name, run, text in (
-        ("network", bench_network, "inference over the plain backbone"),
-        ("train", bench_train, "a training step over the plain backbone's"),
-        ("memory", bench_memory, "the largest memory of a training step, over the plain backbone"),
-        ("module", bench_module, "a module alone over the memory's limit"),
-        ("growth", bench_growth, "inference over the plain backbone as inputs and settings grow"),
-        ("analyze", bench_analyze, "analyze() over plain forward passes"),
-        ("page", bench_page, "shares of the time from an upload until the maps are there"),
+    for name, text in (
+        ("network", "inference over the plain backbone"),
+        ("train", "a training step over the plain backbone's"),
+        ("memory", "the largest memory of a training step, over the plain backbone"),
+        ("module", "a module alone over the memory's limit"),
+        ("growth", "inference over the plain backbone as inputs and settings grow"),
+        ("analyze", "analyze() over plain forward passes"),
+        ("page", "shares of the time from an upload until the maps are there"),
     ):
         made[name] = command = commands.add_parser(name, help=text)
-        command.set_defaults(run=run)
+        command.set_defaults(run=HERE.get(name) or _module(name))
         command.add_argument("--rounds", type=int, default=15)
         command.add_argument("--record", action="store_true", help="keep the numbers")
     for name in ("network", "train", "memory", "growth", "analyze"):

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -63,6 +63,9 @@ def running_app(
             yield App(url, process.pid)
         finally:
             process.terminate()
+            with suppress(subprocess.TimeoutExpired):  # it waits for pages that are still open
+                process.wait(2)
+            process.kill()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 300) -> None:

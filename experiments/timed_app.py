@@ -12,18 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
-import gradio as gr
-
-import app
-from ui import compute, overview, tiles
-
-STEPS: dict[str, list[tuple[Any, str]]] = {
-    "decoding": [(compute, "load_photo"), (compute, "prepare")],
-    "network": [(compute, "run")],
-    "figures": [(overview, "scores_figure"), (tiles, "map_picture")],
-    "encoding": [(tiles, "data_uri"), (gr.Plot, "postprocess")],
+STEPS = {  # and where the app finds them, which is imported by whoever serves it alone
+    "decoding": ["ui.compute.load_photo", "ui.compute.prepare"],
+    "network": ["ui.compute.run"],
+    "figures": ["ui.overview.scores_figure", "ui.tiles.map_picture"],
+    "encoding": ["ui.tiles.data_uri", "gradio.Plot.postprocess"],
 }
 
 
@@ -45,10 +41,11 @@ def timed(step: str, function: Callable[..., Any], file: Path) -> Callable[..., 
 
 def main() -> None:
     """Serve."""
-    file = Path(sys.argv[1])
+    file, app = Path(sys.argv[1]), resolve_name("app")
     for step, places in STEPS.items():
-        for owner, name in places:
-            setattr(owner, name, timed(step, getattr(owner, name), file))
+        for place in places:
+            owner, _, name = place.rpartition(".")
+            setattr(resolve_name(owner), name, timed(step, resolve_name(place), file))
     app.main()
 
 

@@ -19,15 +19,18 @@ from models.checkpoints import save_checkpoint
 __all__ = ["browser", "context", "default_page", "page", "url"]  # fixtures
 
 
-LONG = (  # what takes minutes begins first, or at the end one process waits for the other
-    *("test_space", "test_segmentation_training", "test_detection_training", "test_page"),
-    *("test_accessibility", "test_export", "test_take_away", "test_what_if_tab", "test_bench"),
-    *("test_training", "test_cli", "test_hostile_photos", "test_models", "test_algebra_tab"),
+# What takes minutes begins first, or at the end one process waits for the others.
+LONG = (
+    *("space", "segmentation_training", "detection_training", "page", "accessibility", "export"),
+    *("take_away", "what_if_tab", "bench", "training", "cli", "hostile_photos", "models"),
+    *("algebra_tab", "tables", "faithfulness_tab", "memory", "paper_tab", "dense_networks"),
+    *("side_by_side", "links", "hostile_checkpoints", "hostile_calls", "evaluate", "adapt"),
+    *("hostile_page", "load", "devices", "api", "notebook", "mcp"),
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(LONG)}
+    places = {f"test_{name}": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 

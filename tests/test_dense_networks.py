@@ -49,6 +49,7 @@ def test_a_segmentation_is_explained_by_its_mean_scores(placement, lion_tensor):
 def detector() -> nn.Module:
     network = build_model("maskrcnn_resnet18", "drtam", num_classes=4, seed=0).eval()
     network.transform.min_size, network.roi_heads.score_thresh = (96,), 0.0
+    network.rpn._post_nms_top_n = {"training": 16, "testing": 16}
     network.roi_heads.detections_per_img = 10_000  # of all classes
     return network
 

@@ -103,6 +103,7 @@ def test_a_segmentation_and_a_detector_are_changed_too(lion_tensor):
 
     detector = build_model("maskrcnn_resnet18", "drtam", num_classes=4, seed=0).eval()
     detector.transform.min_size, detector.roi_heads.score_thresh = (96,), 0.0
+    detector.roi_heads.detections_per_img = 10
     boxes = ablate(detector, lion_tensor.sigmoid(), [Off("complement")])
     assert torch.isfinite(boxes.change).all()
     assert boxes.change != 0
@@ -110,7 +111,7 @@ def test_a_segmentation_and_a_detector_are_changed_too(lion_tensor):
 
 def test_a_class_that_a_detector_never_finds_has_no_log_probability(lion_tensor):
     detector = build_model("maskrcnn_resnet18", "drtam", num_classes=4, seed=0).eval()
-    detector.transform.min_size = (96,)
+    detector.transform.min_size, detector.roi_heads.detections_per_img = (96,), 10
     found = ablate(detector, lion_tensor.sigmoid(), [Off("complement")], target=80)
     assert found.before.probabilities[0, 80] == found.after.probabilities[0, 80] == 0
     assert torch.isnan(found.change).all()

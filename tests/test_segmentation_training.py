@@ -22,7 +22,8 @@ from models.checkpoints import load_checkpoint
 
 CPU = torch.device("cpu")
 SMALL = ["--preset", "short-fcn", "--size", "64"]
-LEARNING = ["--epochs", "7", "--warmup", "1", "--smallest-scale", "0.75", "--largest-scale", "1.5"]
+SCALES = ["--smallest-scale", "0.75", "--largest-scale", "1.5"]
+LEARNING = ["--batch", "4", "--epochs", "7", "--warmup", "1", *SCALES, "--workers", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_segmenter_learns_shapes(tmp_path, capsys):
     # Chance: naming everything background, one of four classes, has a mIoU below 25.
     data = write_voc(tmp_path / "shapes", train=32, val=6)
-    main([str(data), "--out", str(tmp_path), *SMALL, "--batch", "4", *LEARNING])
+    main([str(data), "--out", str(tmp_path), *SMALL, *LEARNING])
     last = rows(tmp_path)[-1]
     assert last["mIoU"] > 35
     about = load_checkpoint(tmp_path / "model.safetensors").description

@@ -20,16 +20,25 @@ def kill_after(steps: int, arguments: list[str], out: Path) -> None:
     train = [sys.executable, "-m", "experiments.train", *arguments]
     command = [*train, "--out", str(out), "--save-seconds", "0"]
     run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    while run.poll() is None and not reached(out, steps):
+    seen = 0
+    while run.poll() is None:
+        if (written := changed(out)) != seen and reached(out, steps):
+            break
+        seen = written
         time.sleep(0.01)
     assert run.poll() is None, "it ended before it could be killed"
     run.send_signal(signal.SIGKILL)
     run.wait()
 
 
-def reached(out: Path, steps: int) -> bool:
+def changed(out: Path) -> int:
     path = out / "state.pt"
-    return path.exists() and torch.load(path, weights_only=True, mmap=True)["step"] >= steps
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def reached(out: Path, steps: int) -> bool:
+    state = torch.load(out / "state.pt", weights_only=True, mmap=True)
+    return bool(state["step"] >= steps)
 
 
 def assert_goes_on(arguments: list[str], folder: Path) -> None:

@@ -146,9 +146,9 @@ def bars(page: Page) -> str:
 
 def shoot(page: Page, name: str) -> None:
     """Wait until nothing moves; ``make screenshots`` keeps a picture, to be looked at."""
-    page.wait_for_timeout(200)  # Plotly draws the last of a chart after its frame
     if "SCREENSHOTS" not in os.environ:
         return
+    page.wait_for_timeout(200)  # Plotly draws the last of a chart after its frame
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     path = SCREENSHOTS / f"{name.strip('?').replace(' ', '-')}.png"
     page.screenshot(path=path, full_page=True, animations="disabled")
