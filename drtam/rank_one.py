@@ -110,12 +110,8 @@ class RankOneAttention(nn.Module):
         w = torch.sigmoid(self.column_norm(s_w))[:, 0]  # (B, W)
         return Factors(c=c, h=h, w=w)
 
-    def channel_strips(self, descriptors: Descriptors) -> Tensor:
-        """P_c, (B, 4S, C): what ``channel`` mixes (Eqn 3, 4)."""
-        lengths = descriptors.hw.shape[1], descriptors.hw.shape[2]
-        return self._channel_strips(descriptors.strips, lengths)
-
     def _channel_strips(self, strips: Tensor, lengths: tuple[int, int]) -> Tensor:
+        """P_c, (B, 4S, C): what ``channel`` mixes (Eqn 3, 4)."""
         pools = (averages(strips, 1, lengths, self.s), maxima(strips, 1, lengths, self.s))
         kinds = [torch.unflatten(pooled, 1, (2, self.s)) for pooled in pools]
         return torch.stack(kinds, dim=2).flatten(1, 3)

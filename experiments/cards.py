@@ -76,16 +76,12 @@ def _network(name: str, about: Description, item: Evaluation) -> Iterator[str]:
     spec = about.spec
     chunks = f"S={spec.s}, N={spec.n}, " if spec.attention == "drtam" else ""
     places = {"block": "in every block", "stage": "after the stem and every stage"}
-    attention = {
-        None: "no attention",
-        "drtam": "DRTAM",
-        "cbam": "CBAM",
-        "ca": "coordinate attention",
-    }
+    names = {"drtam": "DRTAM", "cbam": "CBAM", "ca": "coordinate attention"}
+    attention = names.get(spec.attention, spec.attention) if spec.attention else "no attention"
     where = f" ({chunks}r={spec.r}) {places[spec.placement]}" if spec.attention else ""
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (about.mean, about.std))
     yield from ("## The network", "")
-    yield f"torchvision's {spec.backbone} with {attention[spec.attention]}{where};"
+    yield f"torchvision's {spec.backbone} with {attention}{where};"
     yield f"{item.params / 1e6:.2f} M parameters, {item.gflops:.2f} GFLOPs at 224 x 224 pixels."
     yield f"Photos are RGB in [0, 1], less the mean ({mean}), over the deviation ({std})."
     explains = {"analyze": "analyze, ", "explained": EXPLAINED} if spec.attention else {}

@@ -22,8 +22,8 @@ from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
 from drtam.checks import check_range
-from drtam.explain import PhotoError, load_photo
 from drtam.explain.photo import to_rgb
+from experiments.pictures import opened
 from experiments.task import load
 
 Split = Literal["train", "val"]
@@ -135,10 +135,7 @@ def _of_paths(paths: list[str], labels: Sequence[int], classes: tuple[str, ...])
 
 
 def _open(paths: Sequence[str], index: int) -> Image.Image:
-    try:
-        return load_photo(paths[index])
-    except PhotoError as error:
-        raise ValueError(f"{paths[index]}: {error}") from error
+    return to_rgb(opened(Path(paths[index])))
 
 
 def _tiny_imagenet(root: Path, split: Split) -> Listing:

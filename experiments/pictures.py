@@ -20,7 +20,7 @@ def open_photo(path: Path, size: tuple[int, int]) -> Image.Image:
     Raises:
         ValueError: it is missing or damaged, or has another size.
     """
-    stored = _opened(path)
+    stored = opened(path)
     photo = to_rgb(stored, turn=stored.size != size)
     if photo.size != size:
         raise ValueError(
@@ -36,7 +36,7 @@ def open_labels(path: Path) -> Image.Image:
     Raises:
         ValueError: the file is missing or damaged, or holds colours.
     """
-    labels = _opened(path)
+    labels = opened(path)
     if labels.mode not in ("P", "L"):
         raise ValueError(
             f"{path} must hold the class of each pixel, as a palette or grey PNG: it has the "
@@ -45,7 +45,12 @@ def open_labels(path: Path) -> Image.Image:
     return labels
 
 
-def _opened(path: Path) -> Image.Image:
+def opened(path: Path) -> Image.Image:
+    """An image as it is stored.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
     if not path.is_file():
         raise ValueError(f"there is no file {path}: copy it there, or take it off the list")
     try:

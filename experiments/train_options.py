@@ -51,7 +51,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "--r",
         type=int,
         default=32,
-        help="reduction ratio (default 32; the paper has 16 for ResNet-101 and Mask R-CNN)",
+        help="reduction ratio (default 32; 16 in the paper for ResNet-101 and Mask R-CNN, and in "
+        "CBAM's own paper)",
     )
     network.add_argument("--placement", choices=["block", "stage"], default="block")
     network.add_argument("--implementation", choices=IMPLEMENTATIONS, default="paper")
@@ -70,7 +71,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     run.add_argument("--workers", type=int, default=4, help="processes that read photos, if files")
     photos = found.add_argument_group("classification only")
     photos.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded photos")
-    photos.add_argument("--photo-size", type=int, help="side of the decoded photos in pixels")
+    photos.add_argument(
+        "--photo-size", type=int, help="pixels a side of the photos once decoded (default: --size)"
+    )
     photos.add_argument("--distill-from", type=Path, help="checkpoint of a teacher")
     shared = {field.name for field in fields(Optimisation)}
     for title, recipe in SETTINGS.items():

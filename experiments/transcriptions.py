@@ -37,8 +37,8 @@ class PlainRankOne(nn.Module):
         """(B, C, H), (B, C, W) and (B, H, W) to (B, C), (B, H) and (B, W)."""
         strips = []
         for descriptor in (ch, cw):
-            strips += [part.mean(2) for part in parts(descriptor, self.s, 2)]  # Eqn 3
-            strips += [part.amax(2) for part in parts(descriptor, self.s, 2)]  # Eqn 4
+            strips += [part.mean(2) for part in parts(descriptor, self.s, 2)]  # Eqn 3, 4
+            strips += [part.amax(2) for part in parts(descriptor, self.s, 2)]
         s_c = self.channel(torch.stack(strips, 1))[:, 0]  # Eqn 5
         h = self.embedding(ch, hw.transpose(1, 2), self.row, self.row_norm)
         w = self.embedding(cw, hw, self.column, self.column_norm)

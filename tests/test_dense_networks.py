@@ -38,7 +38,7 @@ def test_a_segmentation_is_explained_by_its_mean_scores(placement, lion_tensor):
     found = analyze(network, lion_tensor)
     torch.testing.assert_close(found.logits, dense.mean((2, 3)))
     torch.testing.assert_close(found.probabilities, dense.softmax(1).mean((2, 3)))
-    assert found.target == found.logits.argmax(1)
+    assert found.target == found.probabilities.argmax(1)
     last, target = list(found.layers)[-1], int(found.target)
     assert_gradcam_is_captums(
         network, lion_tensor, lambda x: network(x)["out"].mean((2, 3)), [last], target

@@ -285,6 +285,7 @@ def test_what_cannot_be_judged_is_refused(change, says):
         ({"target": -1}, "target must be a whole number from 0 to 3, not -1"),
         ({"steps": 1}, "steps must be a whole number of at least 2, not 1"),
         ({"image": torch.rand(2, 3, 16, 16)}, r"\(1, 3, H, W\), not \(2, 3, 16, 16\)"),
+        ({"image": torch.rand(3, 16, 16)}, r"\(1, 3, H, W\), not \(3, 16, 16\)"),
     ],
 )
 def test_curves_refuse_what_they_do_not_mean(curve, change, says):

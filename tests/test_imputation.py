@@ -13,10 +13,13 @@ NEIGHBOURS = {(i, j): 1 / 6 if 0 in (i, j) else 1 / 12 for i in (-1, 0, 1) for j
 del NEIGHBOURS[0, 0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
-def test_imputed_pixels_are_the_weighted_means_of_their_neighbours(share):
-    photo, removed = torch.rand(3, 13, 17), torch.rand(13, 17) < share
+def test_imputed_pixels_are_the_weighted_means_of_their_neighbours(share, dtype):
+    photo, removed = torch.rand(3, 13, 17, dtype=dtype), torch.rand(13, 17) < share
+    before = photo.clone()
     filled = impute(photo, removed)
+    assert torch.equal(photo, before)
     assert torch.equal(filled[:, ~removed], photo[:, ~removed])
     for i, j in removed.nonzero().tolist():
         near = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from captum.attr import LayerGradCam
-from torch import nn
+from torch import Tensor, nn
 
 from drtam import NoAttention, attention_layers
 from drtam.explain import analyze
@@ -31,6 +31,33 @@ def test_it_passes_everything_on():
         NoAttention(8)(x[:, 1:])
     with pytest.raises(ValueError, match="channels must be a whole number of at least 1"):
         NoAttention(0)
+
+
+class Beside(nn.Module):
+    """X goes through the place, and past it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.past = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1)
+        self.place, self.head = NoAttention(8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        feature = self.before(x)
+        return self.after(self.past(feature), self.place(feature))
+
+    def after(self, past: Tensor, placed: Tensor) -> Tensor:
+        return self.head((past + placed).relu().mean((2, 3)))
+
+
+def test_gradcam_is_of_what_leaves_the_place_alone(lion_tensor):
+    network = Beside()
+    with torch.no_grad():
+        feature = network.before(lion_tensor)
+        past = network.past(feature)
+    placed = feature.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(network.after(past, placed)[0, 2], placed)
+    expected = (gradient.mean((2, 3), keepdim=True) * feature).sum(1).relu()
+    torch.testing.assert_close(analyze(network, lion_tensor, 2).layers["place"].gradcam, expected)
 
 
 def test_gradcam_is_captums_at_the_last_norm_of_each_plain_block(lion_tensor):

@@ -56,9 +56,16 @@ def test_photos_are_decoded_once(tmp_path):
 def test_a_photo_that_cannot_be_read_leaves_no_half_cache(tmp_path):
     source = write_folder(tmp_path / "shapes", train=2, val=1)
     (source / "train" / "bars" / "0.png").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"^\S*train/bars/0.png: .* could not be read as a photo"):
+    with pytest.raises(ValueError, match=r"^\S*train/bars/0.png is no photo, or damaged"):
         open_photos(str(source), "train", 16, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_photo_may_be_narrower_than_the_page_takes(tmp_path):
+    source = write_folder(tmp_path / "shapes", train=2, val=1)
+    Image.new("RGB", (200, 5), "red").save(source / "train" / "bars" / "0.png")
+    photos = open_photos(str(source), "train", 16, tmp_path / "cache")
+    assert (photos.images[0] == (255, 0, 0)).all()
 
 
 def test_photos_that_have_no_room_are_refused_before_one_is_decoded(tmp_path, monkeypatch):

@@ -218,6 +218,7 @@ def _estimate(
         (x,) = (*given, *named.values())
         with torch.no_grad():
             differences.append(changed_trace(module, x, plan).output - output)
+        output = output.clone() if output is x else output  # as in ``recording``
         outputs.append(output if output.requires_grad else output.requires_grad_())
         return output.clone()  # networks add the shortcut in place
 

@@ -166,7 +166,7 @@ def targeted(output: Any, target: int | Tensor | None) -> tuple[ClassScores, Ten
     """
     if target is None:
         scores = class_scores(output)
-        return scores, scores.values.argmax(1)
+        return scores, scores.probabilities.argmax(1)
     given = _classes(target)
     scores = class_scores(output, least=1 + int(given.max()))
     return scores, _targets(scores.values, given)
@@ -235,4 +235,7 @@ def map_tensors(value: T, function: Callable[[Tensor], Tensor]) -> T:
 
 
 def _without_output(trace: AttentionTrace) -> AttentionTrace:
-    return dataclasses.replace(trace, output=trace.output.new_empty(0))  # type: ignore[type-var]
+    parts: dict[str, object] = {"output": trace.output.new_empty(0)}
+    if (painted := getattr(trace, "trace", None)) is not None:  # of a ``PaintedTrace``
+        parts["trace"] = _without_output(painted)
+    return dataclasses.replace(trace, **parts)  # type: ignore[type-var]

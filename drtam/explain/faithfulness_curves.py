@@ -61,6 +61,7 @@ def deletion(
         ValueError: the model is a detector, or returns no class scores; an argument is out of
             range, or of another shape.
     """
+    _check(image, steps)
     mean = image.mean((2, 3), keepdim=True).expand_as(image)
     return _mixed(model, mean, image, maps, target, steps, seed, removing=True)
 
@@ -72,6 +73,7 @@ def insertion(
 
     The counterpart of ``deletion``, with the same arguments: a large area is good.
     """
+    _check(image, steps)
     deviation = BLUR * min(image.shape[2:])
     soft = gaussian_filter(image[0].detach().cpu().float().numpy(), (0, deviation, deviation))
     blurred = torch.from_numpy(soft)[None].to(image)
@@ -86,8 +88,8 @@ def road(
     Removed pixels are imputed from the others (Rong et al., ICML 2022), so that neither a flat
     colour nor its outline counts. Arguments as for ``deletion``. The curves are the probability
     with the least important pixels removed minus that with the most important ones removed, 0
-    at both ends: a large area is good, and that of a random map is about 0. Photos of more than
-    ``GRID`` x ``GRID`` pixels are imputed in cells of several pixels.
+    at both ends: a large area is good, and that of a random map is about 0. Photos of 1.5 ``GRID``
+    pixels a side and more are imputed in cells of several pixels, about ``GRID`` a side.
     """
     _check(image, steps)
     cell = max(1, round((image.shape[2] * image.shape[3]) ** 0.5 / GRID))
@@ -153,7 +155,6 @@ def _mixed(
     removing: bool,
 ) -> Curves:
     """Curves between base and photo; their ends, the same for all maps, are computed once."""
-    _check(image, steps)
     ranks = ranking(maps, image.shape[2:], seed)
     counts = [round(k / steps * ranks[0].numel()) for k in range(1, steps)]
     first, last = (image, base) if removing else (base, image)

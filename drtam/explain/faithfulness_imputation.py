@@ -40,7 +40,7 @@ def impute(image: Tensor, removed: Tensor) -> Tensor:
     if not gone.any():
         return image
     equations = neighbour_equations(*removed.shape)[gone]
-    values = image.flatten(1).T.cpu().double().numpy()  # (HW, C)
+    values = image.flatten(1).T.cpu().double().numpy().copy()  # (HW, C)
     # Symmetric and diagonally dominant: no pivoting, and an ordering that keeps it sparse.
     solver = splu(
         equations[:, gone].tocsc(),

@@ -65,6 +65,8 @@ def _recorder(
         nonlocal calls
         calls += 1
         trace = original(x)
+        if trace.output is x:  # of NoAttention: what else X is used for is no part of its output
+            trace = dataclasses.replace(trace, output=x.clone())  # type: ignore[type-var]
         if not trace.output.requires_grad:  # all weights before it are frozen
             trace.output.requires_grad_()
         with torch.no_grad():

@@ -124,7 +124,6 @@ def _rtam(module: RankOneAttention, descriptors: Descriptors) -> RTAMSteps:
         module.get_submodule(name).register_forward_hook(_writer(name, seen)) for name in READ
     ]
     factors: Factors = module(descriptors)
-    module.channel(module.channel_strips(descriptors))  # which forward does in one with the means
     for handle in handles:  # the MLP belongs to the other pass too
         handle.remove()
 
