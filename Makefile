@@ -14,11 +14,11 @@ run: $(VENV)/app
 	@echo Loading libraries
 	$(BIN)/python app.py
 
-# Three processes with a thread each: on two cores, threads of one process mostly wait, and so does
-# a process with a browser. What the browser did not show within a minute, on a busy machine, gets one
-# more try.
+# Two processes with a thread each: on two cores, threads of one process mostly wait, and a third
+# process makes all of it slower. What the browser did not show within a minute, on a busy machine,
+# gets one more try.
 test: $(VENV)/dev browser lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=30 \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 \
 	  --reruns 1 --only-rerun "Locator expected" --only-rerun "Timeout [0-9]+ms"
 
 lint: $(VENV)/dev

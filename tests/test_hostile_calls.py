@@ -30,7 +30,7 @@ from ui.side_by_side_api import side_by_side
 from ui.what_if_api import what_if
 
 SECONDS = 2
-BUSY = 12  # times as long where others use the machine, and each request waits for them
+BUSY = 8  # times as long where others use the machine, and each request waits for them
 LION = get_image("lion.jpg")
 ENDPOINTS = (analyze, layer, descriptors, compare_modules, variant, steps, side_by_side)
 ENDPOINTS = {f.__name__: f for f in (*ENDPOINTS, what_if, faithfulness, paper)}
